@@ -1,0 +1,46 @@
+"""The tree of errors.
+
+::
+
+    PulseError
+    ├── UsageError            the person who started us is wrong: exit 2, one line
+    │   ├── RecordingError    a recording can not be read
+    │   └── RegistryError     a contracts file can not be read
+    ├── NodeFault             the node is wrong: drop what it said, maybe the node too
+    ├── RecordFault           a record can not be applied: dead letter
+    └── StoreFault            Redis is away or holds something else than we left there
+
+Anything else that escapes is our own bug and ends the process loudly.
+"""
+
+
+class PulseError(Exception):
+    """Root of every error that this project raises on purpose."""
+
+
+class UsageError(PulseError):
+    """A flag, setting, file or URL can not be used; names what, where and what is allowed."""
+
+
+class RecordingError(UsageError):
+    """A recording is missing, truncated or not a recording."""
+
+
+class RegistryError(UsageError):
+    """A contracts file is not valid; names the file, the line and the reason."""
+
+
+class NodeFault(PulseError):
+    """A node answered something that can not be true, or nothing at all."""
+
+    def __init__(self, message: str, *, retryable: bool = True) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+
+
+class RecordFault(PulseError):
+    """A record can not be applied, however often it is tried."""
+
+
+class StoreFault(PulseError):
+    """Redis can not be reached or does not hold what was left there; retried."""

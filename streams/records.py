@@ -1,0 +1,175 @@
+"""The records: all that the processors ever learn of the chain.
+
+A record is self-contained: it can be stored, sent again, reordered and replayed years later, and it needs no node to be
+understood. It names the heights that it speaks for; `sequence` says which of two records about one height is younger.
+
+Amounts are integers in attoFIL; they do not fit 64 bits, and JSON (unlike MessagePack) carries integers of any size.
+"""
+
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from streams.errors import RecordFault
+
+VERSION = 1
+
+Stream: TypeAlias = Literal["tipsets", "logs"]
+STREAMS: tuple[Stream, ...] = ("tipsets", "logs")
+
+Address: TypeAlias = str
+"""`0x` and 40 lower-case hex digits; an actor without such a form is its masked id, `0xff` + 11 zero bytes + id."""
+
+Hash: TypeAlias = str
+"""`0x` and 64 lower-case hex digits."""
+
+Height = Annotated[int, msgspec.Meta(ge=0, le=2**48)]
+
+
+class Child(Struct, frozen=True):
+    """A contract was announced by a factory: `factory` emitted an event whose first topic is `topic0`."""
+
+    factory: Address
+    topic0: Hash
+
+
+class Contract(Struct, frozen=True, omit_defaults=True):
+    """What the node's code at an address tells about its class; fetched once per contract by the follower.
+
+    `selectors` and `topics` are those of `streams.evidence` that stand in the code (of the implementation, for a proxy);
+    `interfaces` are the ERC-165 ids that `supportsInterface` confirmed.
+    """
+
+    address: Address
+    code_hash: Hash
+    implementation: Address | None = None
+    selectors: tuple[str, ...] = ()
+    topics: tuple[Hash, ...] = ()
+    interfaces: tuple[str, ...] = ()
+    child_of: Child | None = None
+
+
+class Message(Struct, frozen=True, array_like=True):
+    """One message of a tipset, with what its receipt says.
+
+    `receiver` is None for a creation; `created` is the contract that a successful creation made. `gas_fee_cap` and
+    `gas_premium` are attoFIL per unit of gas. `selector` is the first four bytes of the input as hex, `""` if shorter.
+    """
+
+    hash: Hash
+    sender: Address
+    receiver: Address | None
+    creates: bool
+    created: Address | None
+    succeeded: bool
+    gas_used: int
+    gas_limit: int
+    gas_fee_cap: int
+    gas_premium: int
+    value_attofil: int
+    selector: str
+
+
+class Log(Struct, frozen=True, array_like=True):
+    """One event of a receipt; `index` is its place in the receipts of the tipset, `transaction` the message's."""
+
+    index: int
+    transaction: int
+    emitter: Address
+    topics: tuple[Hash, ...]
+    data: str
+
+
+class TipsetRecord(Struct, frozen=True, tag="tipset", kw_only=True):
+    """`height` holds this tipset; the heights between `parent_height` and it are null rounds.
+
+    `parent_height` is None where the parent was not seen: then the record speaks for `height` alone. `contracts` has the
+    evidence of every receiver or created address that has EVM code, so a receiver that is not listed is no contract.
+    `burnt_rise_attofil` is how much the balance of f099 rose by executing this tipset, None where the node can not say.
+    `noticed_at` is the Unix time at which the node first announced the tipset.
+    """
+
+    version: int = VERSION
+    network: str
+    sequence: int
+    height: Height
+    parent_height: Height | None
+    hash: Hash
+    parent_hash: Hash
+    timestamp_seconds: int
+    noticed_at: float
+    base_fee_attofil: int
+    messages: tuple[Message, ...] = ()
+    contracts: tuple[Contract, ...] = ()
+    burnt_rise_attofil: int | None = None
+    incomplete: bool = False
+
+
+class LogsRecord(Struct, frozen=True, tag="logs", kw_only=True):
+    """The events of one tipset, grouped; same heights and meaning as `TipsetRecord`, `contracts` for every emitter."""
+
+    version: int = VERSION
+    network: str
+    sequence: int
+    height: Height
+    parent_height: Height | None
+    hash: Hash
+    noticed_at: float
+    logs: tuple[Log, ...] = ()
+    contracts: tuple[Contract, ...] = ()
+
+
+class Rewind(Struct, frozen=True, tag="rewind", kw_only=True):
+    """Every height in `(height, top]` of `stream` is empty: not processed, not null."""
+
+    version: int = VERSION
+    network: str
+    sequence: int
+    stream: Stream
+    height: int
+    top: Height
+
+
+Record: TypeAlias = TipsetRecord | LogsRecord | Rewind
+
+_decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
+_encoder = msgspec.json.Encoder()
+
+
+class _Envelope(Struct, frozen=True):
+    version: int = 0
+
+
+_envelope = msgspec.json.Decoder(_Envelope)
+
+
+def encode(record: Record) -> bytes:
+    """The record as one line of JSON."""
+    return _encoder.encode(record)
+
+
+def decode(data: bytes) -> Record:
+    """The record in `data`.
+
+    Raises:
+        RecordFault: not a record, or one of another version than this code's.
+    """
+    try:
+        version = _envelope.decode(data).version
+        if version > VERSION:
+            raise RecordFault(f"record of version {version}: this release reads up to {VERSION}, upgrade the workers first")
+        return _decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        raise RecordFault(f"not a record: {error}") from error
+
+
+def stream_of(record: Record) -> Stream:
+    """The stream (and so the topic) that a record belongs to."""
+    match record:
+        case TipsetRecord():
+            return "tipsets"
+        case LogsRecord():
+            return "logs"
+        case Rewind():
+            return record.stream
