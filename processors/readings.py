@@ -1,0 +1,57 @@
+"""What one read of the store shows: plain values, no Redis.
+
+A `Snapshot` is taken in one round trip; the catalogue, the exporter, the page and the commands read nothing else.
+Amounts are integers in attoFIL, windows are `(H-W, H]` in epochs, with `H` the newest processed height of the stream.
+"""
+
+from dataclasses import dataclass, field
+
+from streams.records import Stream
+
+
+@dataclass(frozen=True, slots=True)
+class WindowReading:
+    """One stream's totals over one window, and the distinct members of the window of the same length just before.
+
+    `sums` are by field, `distinct` are counts by kind of member. `processed` and `null` count heights of the window.
+    """
+
+    name: str
+    epochs: int
+    sums: dict[str, int] = field(default_factory=dict)
+    distinct: dict[str, int] = field(default_factory=dict)
+    processed: int = 0
+    null: int = 0
+    prior_distinct: dict[str, int] = field(default_factory=dict)
+    prior_processed: int = 0
+    prior_null: int = 0
+
+    @property
+    def coverage(self) -> float:
+        """The share of the window's heights that are known: processed or null."""
+        return (self.processed + self.null) / self.epochs
+
+    @property
+    def prior_coverage(self) -> float:
+        """The same for the window just before."""
+        return (self.prior_processed + self.prior_null) / self.epochs
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReading:
+    """One stream: its newest processed height, the ledger over every height kept, and its windows by name."""
+
+    head: int | None = None
+    processed: int = 0
+    null: int = 0
+    missing: int = 0
+    windows: dict[str, WindowReading] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything known about one network; `latest` holds facts of the newest tipset and of the node's head."""
+
+    network: str
+    streams: dict[Stream, StreamReading] = field(default_factory=dict)
+    latest: dict[str, str] = field(default_factory=dict)
