@@ -1,0 +1,348 @@
+"""The settings: one typed object, from flags over `FVM_PULSE_*` over a TOML file over defaults.
+
+Whatever can not be used is refused here, in one sentence that names the key, the value and what is allowed; nothing
+further in asks again. Secrets (tokens, and the password in a Redis URL) never show in a `repr`.
+"""
+
+import difflib
+import os
+import re
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from streams.errors import UsageError
+
+PREFIX = "FVM_PULSE_"
+FILE = "fvm-pulse.toml"
+DEFAULT_NODE = "wss://wss.node.glif.io/apigw/lotus/rpc/v1"
+EPOCHS_PER = {"e": 1, "m": 2, "h": 120, "d": 2880}
+LONGEST_WINDOW_EPOCHS = 400 * 2880
+MOST_WINDOWS = 16
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_WINDOW = re.compile(r"([1-9][0-9]{0,6})([emhd])")
+_KEY_LIKE = re.compile(r"[A-Za-z0-9_~.-]{20,}")
+
+
+def shown_url(url: str) -> str:
+    """`url` without what may be secret: user and password, query values, path segments that look like an access key."""
+    try:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+    except ValueError:
+        return "***"
+    path = "/".join("***" if _KEY_LIKE.fullmatch(segment) else segment for segment in parts.path.split("/"))
+    user = "***@" if "@" in parts.netloc else ""
+    separator = "://" if "://" in url else ":"
+    return f"{parts.scheme}{separator}{user}{host}{path}{'?***' if parts.query else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node: `name` is its label everywhere, `url` starts with `ws://`, `wss://` or `replay:`."""
+
+    name: str
+    url: str = field(repr=False)
+    token: SecretStr | None = None
+
+    @property
+    def recording(self) -> str | None:
+        """The name or file of the recording that stands for this node, None for a real one."""
+        return self.url.removeprefix("replay:") if self.url.startswith("replay:") else None
+
+    @property
+    def shown(self) -> str:
+        """The URL as it may be logged."""
+        return self.url if self.recording is not None else shown_url(self.url)
+
+    @property
+    def token_variable(self) -> str:
+        """The environment variable that holds this node's token."""
+        return f"{PREFIX}TOKEN_{self.name.upper().replace('-', '_')}"
+
+
+class Listen(NamedTuple):
+    """Where to serve HTTP; port 0 takes a free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _listed(value: object) -> object:
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+def _node(text: object, position: int) -> Node:
+    if isinstance(text, Node):
+        return text
+    name, url = f"node{position}", str(text)
+    prefix, equals, rest = url.partition("=")
+    if equals and "://" not in prefix and not prefix.startswith("replay:"):
+        name, url = prefix, rest
+    if not _NAME.fullmatch(name) or name == "files":
+        raise ValueError(
+            f"{name!r} is no name for a node: use lower-case letters, digits, - and _ (such as own=ws://127.0.0.1:1234/rpc/v1)"
+        )
+    if url.startswith("replay:") and url != "replay:":
+        return Node(name, url)
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"ws", "wss"} and bool(parts.hostname) and parts.port != 0 and not re.search(r"\s", url)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError(
+            f"{shown_url(url)!r} is not a websocket URL: allowed are ws://HOST[:PORT]/PATH, wss://HOST[:PORT]/PATH and replay:NAME"
+        )
+    return Node(name, url)
+
+
+def _nodes(value: object) -> tuple[Node, ...]:
+    listed = _listed(value)
+    if not isinstance(listed, Sequence) or not listed:
+        raise ValueError("at least one node is needed: a list of websocket URLs in order of preference")
+    nodes = tuple(_node(item, position) for position, item in enumerate(listed, start=1))
+    names = [node.name for node in nodes]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ValueError(f"two nodes are named {min(twice)!r}: each needs a name of its own")
+    return nodes
+
+
+def _windows(value: object) -> tuple[str, ...]:
+    listed = _listed(value)
+    if not isinstance(listed, Sequence) or not 1 <= len(listed) <= MOST_WINDOWS:
+        raise ValueError(f"allowed are 1 to {MOST_WINDOWS} windows, such as 1h,24h,7d,30d")
+    for window in listed:
+        match = _WINDOW.fullmatch(str(window))
+        if not match or int(match[1]) * EPOCHS_PER[match[2]] > LONGEST_WINDOW_EPOCHS:
+            raise ValueError(f"{window!r} is not a window: allowed are <n>e (epochs), <n>m, <n>h and <n>d up to 400d, such as 120e or 24h")
+        if list(listed).count(window) > 1:
+            raise ValueError(f"the window {window!r} is given twice")
+    return tuple(str(window) for window in listed)
+
+
+def _listen(value: object) -> Listen:
+    if isinstance(value, Listen):
+        return value
+    host, colon, port = str(value).rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"{value!r} is not HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:9464")
+    return Listen(host, int(port))
+
+
+def _redis_url(value: SecretStr) -> SecretStr:
+    url = value.get_secret_value()
+    try:
+        parts = urlsplit(url)
+        usable = (
+            bool(parts.path) if parts.scheme == "unix" else parts.scheme in {"redis", "rediss"} and bool(parts.hostname) and parts.port != 0
+        )
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError(
+            f"{shown_url(url)!r} is not a Redis URL: allowed are redis://HOST[:PORT][/DB], rediss://HOST[:PORT][/DB] and unix:///PATH"
+        )
+    return value
+
+
+def _brokers(value: object) -> tuple[str, ...]:
+    listed = _listed(value)
+    if not isinstance(listed, Sequence) or not listed:
+        raise ValueError("at least one broker is needed, as HOST:PORT")
+    return tuple(str(_listen(broker)) for broker in listed)
+
+
+def _token_files(value: object) -> object:
+    if isinstance(value, str):
+        return dict(str(part).partition("=")[::2] for part in value.split(",") if part.strip())
+    return value
+
+
+def default_data_dir() -> Path:
+    """Where this platform keeps a user's data."""
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "fvm-pulse"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "fvm-pulse"
+
+
+class Threshold(BaseModel):
+    """What an operator overrides of one indicator's thresholds; `for` is how long it must hold, such as `30m`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    warn: float | None = Field(default=None, allow_inf_nan=False)
+    critical: float | None = Field(default=None, allow_inf_nan=False)
+    hold: str | None = Field(default=None, alias="for", pattern=r"^[0-9]{1,6}[smhd]$")
+    bound: Literal["below", "above"] | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.warn is not None and self.critical is not None and self.bound is not None:
+            reached_first = self.critical <= self.warn if self.bound == "below" else self.critical >= self.warn
+            if not reached_first:
+                raise ValueError(f"with bound = {self.bound!r}, critical ({self.critical:g}) must lie beyond warn ({self.warn:g})")
+        return self
+
+
+class Settings(BaseSettings):
+    """Everything that can be set; see `docs/operations.md` for what each key is for. Made by `load`.
+
+    Units: `look_back_epochs` in epochs of 30 s, `stale_after_seconds` in seconds, `replay_pace` in times real time.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, validate_default=True)
+
+    nodes: Annotated[tuple[Node, ...], NoDecode, BeforeValidator(_nodes)] = (Node("node1", DEFAULT_NODE),)
+    token_files: Annotated[dict[str, Path], NoDecode, BeforeValidator(_token_files)] = {}
+    chain_id: int | None = Field(default=None, gt=0)
+    network: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")
+    redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = None
+    kafka_brokers: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_brokers)] = ("localhost:9092",)
+    topic_prefix: str = Field(default="fvm", pattern=r"^[a-zA-Z0-9_-]{1,64}$")
+    partitions: int = Field(default=8, ge=1, le=1024)
+    windows: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_windows)] = ("1h", "24h", "7d", "30d")
+    listen: Annotated[Listen, NoDecode, BeforeValidator(_listen)] = Listen("127.0.0.1", 9464)
+    data_dir: Annotated[Path, AfterValidator(Path.expanduser)] = Field(default_factory=default_data_dir)
+    thresholds: dict[str, Threshold] = {}
+    preset: Literal["default", "article"] = "default"
+    registry: Path | None = None
+    look_back_epochs: int = Field(default=2000, ge=0)
+    concurrency: int = Field(default=8, ge=1, le=256)
+    stale_after_seconds: float = Field(default=120.0, gt=0, allow_inf_nan=False)
+    replay_pace: float = Field(default=1.0, gt=0, le=100_000)
+    log_format: Literal["console", "json"] = "console"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be logged."""
+        tokens = [node.token.get_secret_value() for node in self.nodes if node.token]
+        password = urlsplit(self.redis_url.get_secret_value()).password if self.redis_url else None
+        return tuple(secret for secret in [*tokens, password] if secret)
+
+
+def _unknown(key: str, where: str, allowed: Sequence[str]) -> UsageError:
+    near = difflib.get_close_matches(key, allowed, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"allowed are {', '.join(sorted(allowed))}"
+    return UsageError(f"{where}: unknown key {key!r}: {hint}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"--config: {path} can not be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not TOML: {error}") from error
+    for key in values:
+        if key not in Settings.model_fields:
+            raise _unknown(key, str(path), list(Settings.model_fields))
+    return values
+
+
+def _check_environment(environment: Mapping[str, str]) -> None:
+    known = [PREFIX + key.upper() for key in [*Settings.model_fields, "config", "token"]]
+    for variable in environment:
+        if variable.startswith(PREFIX) and variable not in known and not variable.startswith(f"{PREFIX}TOKEN_"):
+            raise _unknown(variable, "environment", known)
+
+
+def _with_tokens(settings: Settings, environment: Mapping[str, str]) -> Settings:
+    variables = {node.token_variable: node.name for node in settings.nodes}
+    tokens: dict[str, str] = {}
+    for name, path in settings.token_files.items():
+        if name not in variables.values():
+            raise UsageError(f"token_files: no node is named {name!r}: nodes are {', '.join(variables.values())}")
+        try:
+            tokens[name] = path.expanduser().read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"token_files: {path} can not be read: {error}") from error
+    for variable, value in environment.items():
+        if variable.startswith(f"{PREFIX}TOKEN_") and variable != f"{PREFIX}TOKEN_FILES":
+            if variable not in variables:
+                raise UsageError(f"environment: {variable} belongs to no node: allowed are {', '.join(variables)}")
+            tokens[variables[variable]] = value.strip()
+    if only := environment.get(f"{PREFIX}TOKEN"):
+        if len(settings.nodes) > 1:
+            raise UsageError(f"environment: {PREFIX}TOKEN is for a single node: with several use {', '.join(variables)}")
+        tokens.setdefault(settings.nodes[0].name, only.strip())
+    nodes = tuple(replace(node, token=SecretStr(tokens[node.name])) if tokens.get(node.name) else node for node in settings.nodes)
+    return settings.model_copy(update={"nodes": nodes})
+
+
+def _sentence(error: ValidationError, flags: Mapping[str, object], environment: Mapping[str, str], file: Path | None) -> str:
+    """The first of the errors as one sentence: where the value came from, the value, what is allowed."""
+    first = error.errors(include_url=False)[0]
+    key, *inner = (str(part) for part in first["loc"])
+    variable = PREFIX + key.upper()
+    if key in flags:
+        where = "--" + {"nodes": "node"}.get(key, key).replace("_", "-")
+    elif environment.get(variable):
+        where = variable
+    else:
+        where = f"{file}: {key}" if file else key
+    where = ".".join([where, *inner])
+    if first["type"] == "extra_forbidden":
+        return f"{where}: unknown key: allowed are warn, critical, for and bound"
+    if first["type"] == "value_error":
+        return f"{where}: {first['ctx']['error']}"
+    return f"{where}: {first['input']!r} is not allowed: {first['msg'][:1].lower()}{first['msg'][1:]}"
+
+
+def load(flags: Mapping[str, object] | None = None, *, config: Path | None = None) -> Settings:
+    """The settings, from `flags` (by key; None means not given) over the environment over a file over the defaults.
+
+    The file is `config`, else the one that `FVM_PULSE_CONFIG` names, else `fvm-pulse.toml` of the working directory if
+    there is one.
+
+    Raises:
+        UsageError: something can not be used; one line that says what, where, and what is allowed.
+    """
+    environment = dict(os.environ)
+    given: dict[str, Any] = {key: value for key, value in (flags or {}).items() if value is not None}
+    named = config or (Path(environment[f"{PREFIX}CONFIG"]) if environment.get(f"{PREFIX}CONFIG") else None)
+    file = named or (Path(FILE) if Path(FILE).is_file() else None)
+    values = _read(file) if file else {}
+    _check_environment(environment)
+
+    class Sourced(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (pydantic names it)
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (pydantic names it)
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=values)
+
+    try:
+        return _with_tokens(Sourced(**given), environment)
+    except ValidationError as error:
+        raise UsageError(_sentence(error, given, environment, file)) from None
+    except SettingsError as error:
+        raise UsageError(f"{PREFIX}THRESHOLDS: not JSON: write thresholds into {FILE} instead") from error
