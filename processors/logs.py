@@ -1,0 +1,80 @@
+"""Logging: structured, to stderr, for people (console) or machines (JSON), and never with a secret in it.
+
+The libraries' own logging goes the same way. The finished line is searched for secrets, so it does not matter how one got
+into it: an argument, an exception's text, a library's message.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from streams.settings import shown_url
+
+_URL = re.compile(r"\b(?:wss?|https?|rediss?)://[^\s\"'<>\\)\]},]+")
+_BEARER = re.compile(r"(?i)\b(bearer|authorization:?)(\s+)(?!bearer)[^\s\"',]+")
+_JWT = re.compile(r"\beyJ[\w-]{5,}\.[\w-]+\.[\w-]*")
+_CHATTY = ("aiokafka", "asyncio", "faust", "mode", "websockets")
+
+
+def redact(text: str, secrets: Sequence[str] = ()) -> str:
+    """`text` without `secrets`, bearer tokens, and what in a URL may be secret."""
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    text = _BEARER.sub(r"\1\2***", _JWT.sub("***", text))
+    return _URL.sub(lambda match: shown_url(match[0]), text)
+
+
+class _Redact:
+    """The last step of the chain: from the finished line to one that may be written."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        self._secrets = sorted(secrets, key=len, reverse=True)
+
+    def __call__(self, _logger: WrappedLogger, _name: str, line: EventDict | str) -> str:
+        assert isinstance(line, str)
+        return redact(line, self._secrets)
+
+
+def configure(form: Literal["console", "json"] = "console", level: str = "info", secrets: Iterable[str] = ()) -> None:
+    """Set up logging for this process; call once, before anything logs.
+
+    Args:
+        form: lines for people, or one JSON object a line.
+        level: `debug`, `info`, `warning` or `error`; the libraries' chatter is kept to warnings unless `debug`.
+        secrets: texts that must never be written.
+    """
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    last: list[Processor] = (
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+        if form == "json"
+        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last, _Redact(secrets)],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    logging.captureWarnings(capture=True)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.NOTSET if level == "debug" else max(logging.WARNING, getattr(logging, level.upper())))
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )

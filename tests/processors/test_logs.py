@@ -1,0 +1,71 @@
+"""One way for every line, and no secret on it."""
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from processors.logs import configure, redact
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    """Other tests find logging as they left it."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
+
+
+def test_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    """In JSON each line is an object with time, level and what was bound."""
+    configure("json")
+    structlog.get_logger("ours").info("tipset applied", height=12, huge=10**30)
+    line = json.loads(capsys.readouterr().err)
+    assert (line["event"], line["height"], line["huge"], line["level"]) == ("tipset applied", 12, 10**30, "info")
+    assert "T" in line["timestamp"]
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_no_secret_is_written(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whichever way a secret gets into a line (argument, library, exception), it does not get out."""
+    configure(form, secrets=["planted"])  # type: ignore[arg-type]
+    log = structlog.get_logger("ours")
+    log.warning("connecting", url="wss://user:word@host/rpc/v1?key=turned", token="planted", headers={"Authorization": "Bearer abc.def"})
+    logging.getLogger("websockets").warning("sent %s", "Authorization: Bearer planted")
+    try:
+        raise ValueError("refused planted at redis://:word@host:6379/0")
+    except ValueError:
+        log.exception("failed")
+    written = capsys.readouterr().err
+    assert "refused" in written
+    assert "wss://***@host/rpc/v1?***" in written
+    for secret in ("planted", "word@", "turned", "abc.def"):
+        assert secret not in written
+
+
+def test_libraries_are_kept_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    """Below warnings only our own lines are written, unless debugging."""
+    configure()
+    logging.getLogger("mode.worker").info("chatter")
+    structlog.get_logger("ours").info("said")
+    structlog.get_logger("ours").debug("detail")
+    written = capsys.readouterr().err
+    assert "said" in written
+    assert "chatter" not in written
+    assert "detail" not in written
+    configure(level="debug")
+    logging.getLogger("mode.worker").info("chatter")
+    assert "chatter" in capsys.readouterr().err
+
+
+def test_redaction_leaves_the_rest() -> None:
+    """What is no secret stays readable."""
+    assert redact("bearer of news at ws://127.0.0.1:1234/rpc/v1, height 12") == "bearer *** news at ws://127.0.0.1:1234/rpc/v1, height 12"
+    assert redact("nothing to hide") == "nothing to hide"
+    assert redact("token eyJhbGciOi.eyJBbGxvdyI.sig-nature_1 refused") == "token *** refused"
