@@ -1,0 +1,71 @@
+"""The metrics of one process: what only it saw. State of the chain is Redis's to tell, see the catalogue.
+
+Nothing here touches the client's global registry; every attribute is a plain `prometheus_client` object, to be used
+where the event happens: `metrics.reorgs.labels(network).inc()`.
+"""
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+from streams.records import STREAMS
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+REORG_EPOCHS = (1, 2, 3, 5, 10, 30, 120, 900)
+
+
+class ProcessMetrics:
+    """Counters, gauges and histograms of this process, in `registry`.
+
+    Labels: `network` as everywhere; `endpoint` is a node's configured name, never its URL; `method` is a JSON-RPC method
+    that we call; `outcome` is `ok`, `error` (the node said no) or `timeout`.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        disable_created_metrics()
+        network, endpoint = ("network",), ("endpoint",)
+        self.reorgs = Counter("pulse_reorgs_total", "Reorgs followed.", network, registry=registry)
+        self.reorg_depth_epochs = Histogram(
+            "pulse_reorg_depth_epochs", "Epochs that a reorg took back.", network, buckets=REORG_EPOCHS, registry=registry
+        )
+        self.tipset_latency_seconds = Histogram(
+            "pulse_tipset_latency_seconds",
+            "From a node's notice of a tipset to its figures in Redis.",
+            network,
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.incomplete_receipts = Counter(
+            "pulse_incomplete_receipts_total", "Tipsets whose receipts stayed incomplete after reading again.", network, registry=registry
+        )
+        self.log_mismatches = Counter(
+            "pulse_log_mismatches_total", "Tipsets whose streamed logs differ from their receipts.", network, registry=registry
+        )
+        self.dead_letters = Counter("pulse_dead_letters_total", "Records that could not be applied.", ("stream",), registry=registry)
+        self.endpoint_up = Gauge("pulse_endpoint_up", "Whether the endpoint is connected and talking.", endpoint, registry=registry)
+        self.endpoint_reconnects = Counter(
+            "pulse_endpoint_reconnects_total", "Connections that were opened again.", endpoint, registry=registry
+        )
+        self.node_faults = Counter(
+            "pulse_node_faults_total", "Frames and answers of a node that could not be true.", endpoint, registry=registry
+        )
+        self.rpc_requests = Counter(
+            "pulse_rpc_requests_total", "Requests to nodes, by outcome.", ("endpoint", "method", "outcome"), registry=registry
+        )
+        self.rpc_seconds = Histogram(
+            "pulse_rpc_seconds", "Time until a node answered.", ("endpoint", "method"), buckets=SECONDS, registry=registry
+        )
+
+    def announce_network(self, network: str) -> None:
+        """Shows the network's series from the start, at 0."""
+        for metric in (self.reorgs, self.reorg_depth_epochs, self.tipset_latency_seconds, self.incomplete_receipts, self.log_mismatches):
+            metric.labels(network)
+        for stream in STREAMS:
+            self.dead_letters.labels(stream)
+
+    def announce_endpoints(self, endpoints: Iterable[str]) -> None:
+        """Shows the endpoints' series from the start: down, nothing counted."""
+        for endpoint in endpoints:
+            self.endpoint_up.labels(endpoint).set(0)
+            self.endpoint_reconnects.labels(endpoint)
+            self.node_faults.labels(endpoint)
