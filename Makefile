@@ -1,12 +1,55 @@
+# `make help` lists what there is. Everything happens in .venv; nothing is installed outside it.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
+# The node to follow: a websocket URL, or replay:devnet for the bundled recording. Empty: what fvm-pulse.toml or
+# FVM_PULSE_NODES say, else a public mainnet node.
+NODE ?=
+# Further flags of the command, such as ARGS="--windows 20e,1h --log-level debug".
+ARGS ?=
+
+.DEFAULT_GOAL := help
+
 $(VENV)/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Python 3.11 to 3.13 is needed: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
 .PHONY: install
-install: $(VENV)/.installed
+install: $(VENV)/.installed ## make .venv with fvm-pulse in it
+
+.PHONY: run
+run: install ## follow a node and serve http://127.0.0.1:9464; NODE=ws://… or NODE=replay:devnet
+	$(BIN)/fvm-pulse run $(if $(NODE),--node "$(NODE)") $(ARGS)
+
+.PHONY: test
+test: install ## run the tests (ARGS="-k store" for some)
+	$(BIN)/pytest -n auto $(ARGS)
+
+.PHONY: check
+check: install ## format, lint, types, YAML
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/yamllint --strict .
+
+.PHONY: bench
+bench: install ## measure, as ratios in one run
+	$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: render
+render: install ## write rules, dashboards and docs/indicators.md from the catalogue
+	$(BIN)/fvm-pulse render
+
+.PHONY: lock
+lock: install ## pin every dependency again, with hashes
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
+	  --upgrade --group pyproject.toml:test --group pyproject.toml:check --group pyproject.toml:render pyproject.toml \
+	  --output-file requirements.lock

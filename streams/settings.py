@@ -12,10 +12,10 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -189,7 +189,10 @@ def default_data_dir() -> Path:
 
 
 class Threshold(BaseModel):
-    """What an operator overrides of one indicator's thresholds; `for` is how long it must hold, such as `30m`."""
+    """What an operator overrides of one indicator's thresholds; `for` is how long it must hold, such as `30m`.
+
+    Which indicators, levels and times there are is known, and checked, by those who keep the catalogue.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -197,14 +200,6 @@ class Threshold(BaseModel):
     critical: float | None = Field(default=None, allow_inf_nan=False)
     hold: str | None = Field(default=None, alias="for", pattern=r"^[0-9]{1,6}[smhd]$")
     bound: Literal["below", "above"] | None = None
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.warn is not None and self.critical is not None and self.bound is not None:
-            reached_first = self.critical <= self.warn if self.bound == "below" else self.critical >= self.warn
-            if not reached_first:
-                raise ValueError(f"with bound = {self.bound!r}, critical ({self.critical:g}) must lie beyond warn ({self.warn:g})")
-        return self
 
 
 class Settings(BaseSettings):

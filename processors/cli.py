@@ -1,0 +1,220 @@
+"""The command `fvm-pulse`: flags to settings, settings to the coroutine that does the work, errors to exit codes.
+
+Exit codes: 0 done or stopped on request, 1 failure, 2 usage. What is wrong with the usage, and what fails outside us, is one
+line on stderr; only our own bugs show a traceback.
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+from streams.errors import PulseError, UsageError
+from streams.settings import Settings, load
+
+# What only one command needs is imported there, so that `--help` and a wrong flag answer at once.
+
+FLAGS = frozenset({*Settings.model_fields, "node"})
+"""The flags that are settings."""
+
+app = typer.Typer(
+    name="fvm-pulse",
+    help="Exact, rolling indicators of the Filecoin FVM economy, from a node's websocket to Prometheus.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Nodes: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--node", metavar="[NAME=]URL", help="A node's websocket, or replay:NAME; repeat it, the preferred one first."),
+]
+Config: TypeAlias = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Settings file (default: fvm-pulse.toml, if there).")
+]
+Listen: TypeAlias = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where to serve HTTP (default: 127.0.0.1:9464).")]
+DataDir: TypeAlias = Annotated[str | None, typer.Option(metavar="DIR", help="Where the private Redis keeps its data.")]
+RedisUrl: TypeAlias = Annotated[str | None, typer.Option(metavar="URL", help="A Redis of your own (default: a private one).")]
+Windows: TypeAlias = Annotated[str | None, typer.Option(metavar="LIST", help="Windows, such as 20e,1h,7d (default: 1h,24h,7d,30d).")]
+ChainId: TypeAlias = Annotated[str | None, typer.Option(metavar="ID", help="Refuse nodes of another chain.")]
+Network: TypeAlias = Annotated[str | None, typer.Option(metavar="NAME", help="The network label (default: what the node says).")]
+Preset: TypeAlias = Annotated[str | None, typer.Option(metavar="NAME", help="Thresholds: default or article.")]
+Registry: TypeAlias = Annotated[str | None, typer.Option(metavar="FILE", help="More contracts, merged over the bundled ones.")]
+LogFormat: TypeAlias = Annotated[str | None, typer.Option(metavar="FORM", help="console or json.")]
+LogLevel: TypeAlias = Annotated[str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")]
+Pace: TypeAlias = Annotated[str | None, typer.Option("--replay-pace", metavar="N", help="How many times its own pace a recording runs.")]
+
+
+def _settings(context: typer.Context, **more: object) -> Settings:
+    """The settings, with the flags of the command over them."""
+    flags = {{"node": "nodes"}.get(flag, flag): value for flag, value in context.params.items() if flag in FLAGS and value}
+    return load({**flags, **more}, config=context.params.get("config"))
+
+
+def _serve(settings: Settings, work: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
+    """Do `work` until it ends or we are told to stop; a second Ctrl-C does not wait."""
+    from processors import logs
+
+    logs.configure(settings.log_format, settings.log_level, settings.secrets)
+
+    async def until_stopped() -> None:
+        task = asyncio.ensure_future(work(settings))
+        loop = asyncio.get_running_loop()
+        stopped = False
+
+        def stop(number: signal.Signals) -> None:
+            nonlocal stopped
+            stopped = True
+            loop.remove_signal_handler(number)
+            task.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop, number)
+        try:
+            await task
+        except asyncio.CancelledError:
+            if not stopped:
+                raise
+
+    asyncio.run(until_stopped())
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    node: Nodes = None,
+    config: Config = None,
+    listen: Listen = None,
+    data_dir: DataDir = None,
+    redis_url: RedisUrl = None,
+    windows: Windows = None,
+    chain_id: ChainId = None,
+    network: Network = None,
+    preset: Preset = None,
+    registry: Registry = None,
+    replay_pace: Pace = None,
+    log_format: LogFormat = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Follow a node, process, store and export, all in this process."""
+    settings = _settings(context)
+    from processors.run import run as work
+
+    _serve(settings, work)
+
+
+@app.command()
+def replay(
+    context: typer.Context,
+    recording: Annotated[str, typer.Argument(metavar="FILE", help="A recording, or the name of a bundled one.")],
+    config: Config = None,
+    listen: Listen = None,
+    data_dir: DataDir = None,
+    redis_url: RedisUrl = None,
+    windows: Windows = None,
+    preset: Preset = None,
+    registry: Registry = None,
+    replay_pace: Pace = None,
+    log_format: LogFormat = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Feed a recording through the same pipeline, as if its node were live."""
+    settings = _settings(context, nodes=[f"replay:{recording}"])
+    from processors.run import run as work
+
+    _serve(settings, work)
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    config: Config = None,
+    listen: Listen = None,
+    redis_url: RedisUrl = None,
+    windows: Windows = None,
+    preset: Preset = None,
+    log_format: LogFormat = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Serve metrics and the status page of what others store in Redis."""
+    settings = _settings(context)
+    if settings.redis_url is None:
+        raise UsageError("redis_url: needed: export reads the Redis that another process fills, such as --redis-url redis://127.0.0.1:6379")
+    from processors.run import export as work
+
+    _serve(settings, work)
+
+
+@app.command()
+def indicators(
+    context: typer.Context,
+    config: Config = None,
+    listen: Listen = None,
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show every indicator against its thresholds, asking the process that serves on `listen`."""
+    settings = _settings(context)
+    from processors import report
+
+    found = report.fetch(settings.listen)
+    if json:
+        report.print_json(found)
+    else:
+        report.print_indicators(found)
+
+
+@app.command()
+def doctor(
+    context: typer.Context,
+    node: Nodes = None,
+    config: Config = None,
+    data_dir: DataDir = None,
+    redis_url: RedisUrl = None,
+    chain_id: ChainId = None,
+) -> None:
+    """Check nodes and Redis, and say what to do about each failure."""
+    settings = _settings(context)
+    from processors import report
+    from processors.doctor import examine
+
+    findings = asyncio.run(examine(settings))
+    report.print_findings(findings)
+    if any(finding.outcome == "failed" for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def render(root: Annotated[Path, typer.Argument(metavar="DIR", help="Where the project lies.")] = Path()) -> None:
+    """Write the alert rules, the dashboards and docs/indicators.md from the catalogue."""
+    from processors.render import write
+
+    for path in write(root):
+        print(path)
+
+
+def _complain(message: str) -> None:
+    print(f"fvm-pulse: {' '.join(message.split())}", file=sys.stderr)
+
+
+def main() -> None:
+    """Run the command and exit with its code."""
+    try:
+        code = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
+    except typer.TyperException as error:
+        _complain(f"{error.format_message()} (fvm-pulse --help)")
+        code = error.exit_code
+    except UsageError as error:
+        _complain(str(error))
+        code = 2
+    except PulseError as error:
+        _complain(str(error))
+        code = 1
+    except (typer.Abort, KeyboardInterrupt):
+        code = 130
+    with suppress(BrokenPipeError):
+        sys.stdout.flush()
+    sys.exit(code or 0)

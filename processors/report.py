@@ -1,0 +1,84 @@
+"""What commands print: the indicators of a running process, and the doctor's findings, as tables."""
+
+import http.client
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from processors.doctor import Finding
+from processors.page import age, number
+from streams.errors import StoreFault
+from streams.settings import Listen
+
+_COLOURS = {"ok": "green", "note": "yellow", "failed": "red", "info": "blue", "warning": "yellow", "critical": "red"}
+
+
+def fetch(listen: Listen) -> dict[str, Any]:
+    """What the process that serves on `listen` answers to `/api/indicators`.
+
+    Raises:
+        StoreFault: nothing answers there, or not with indicators.
+    """
+    connection = http.client.HTTPConnection(listen.host, listen.port, timeout=10)
+    try:
+        connection.request("GET", "/api/indicators")
+        response = connection.getresponse()
+        found = json.loads(response.read(1 << 24))
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = "something else answers" if isinstance(error, ValueError) else str(error)
+        raise StoreFault(f"no fvm-pulse answers at {listen} ({reason}): start one with fvm-pulse run, or name its --listen") from error
+    finally:
+        connection.close()
+    if response.status != http.HTTPStatus.OK or "networks" not in found:
+        raise StoreFault(f"the fvm-pulse at {listen} has no indicators now: {found.get('error', f'HTTP {response.status}')}")
+    return dict(found)
+
+
+def print_json(found: dict[str, Any]) -> None:
+    """As it came, indented."""
+    print(json.dumps(found, indent=2))
+
+
+def print_indicators(found: dict[str, Any]) -> None:
+    """A table for each network."""
+    console = Console()
+    if not found["networks"]:
+        console.print("nothing is processed yet")
+    for network in found["networks"]:
+        console.print(_indicators(network))
+
+
+def _indicators(network: dict[str, Any]) -> Table:
+    title = f"{network['network']}, newest tipset {age(network['age_seconds'])} old"
+    table = Table(title=title, title_justify="left", caption_justify="left", caption="partial: the window is not covered in full yet")
+    for heading in ("indicator", "window", "value", "alerts", "state", "coverage"):
+        table.add_column(heading, justify="right" if heading in {"value", "coverage"} else "left")
+    for row in network["indicators"]:
+        figure = row["windows"].get(row["watched_window"]) or {"value": None, "coverage": None}
+        alerts = ", ".join(f"{level['severity']} {level['bound']} {number(level['value'], row['unit'])}" for level in row["thresholds"])
+        table.add_row(
+            row["title"],
+            row["watched_window"],
+            number(figure["value"], row["unit"]),
+            alerts,
+            Text(row["state"], style=_COLOURS.get(row["state"], "dim")),
+            number(figure["coverage"], "ratio"),
+        )
+    return table
+
+
+def print_findings(findings: Iterable[Finding]) -> None:
+    """One line a finding, with what to do under those that are not well."""
+    table = Table(show_edge=False)
+    for heading in ("what", "check", "state", "found"):
+        table.add_column(heading, overflow="fold")
+    for finding in findings:
+        found = Text(finding.detail)
+        if finding.advice:
+            found.append(f"\n→ {finding.advice}", style="italic")
+        table.add_row(finding.subject, finding.check, Text(finding.outcome, style=_COLOURS[finding.outcome]), found)
+    Console().print(table)
