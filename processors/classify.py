@@ -1,0 +1,165 @@
+"""The class of a contract, and what decided it.
+
+A pure function of the evidence about the contract and of the registry: neither the order nor the time at which contracts
+were seen can change a class, so a recount over the same records finds the same totals. The first that says something wins:
+
+1. the registry, by the exact address;
+2. the factory in the registry that announced the contract (its project is inherited);
+3. the registry again, by the implementation behind a proxy;
+4. ERC-165: what `supportsInterface` confirmed;
+5. the shape of the functions in the code (`streams.evidence.STANDARDS`);
+6. the kind of announcement, where the factory is not registered (anybody can announce anything, so code comes first);
+7. the shape of the events in the code (`streams.evidence.EVENT_SHAPES`).
+
+What no code can tell apart stays with the nearest class until the registry says more: a stablecoin is a `token`, a data DAO
+a `dao`, the vault of a staking pool is `defi-lending` (most vaults here lend what they hold to storage providers).
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+
+from processors.registry import CLASSES, UNKNOWN, Contracts, Entry
+from streams.evidence import EVENT_SHAPES, FACTORY_OF, INTERFACES, STANDARDS, Shape
+from streams.records import Contract
+
+__all__ = ["CLASSES", "UNKNOWN", "Classifier", "Evidence", "Reason", "Verdict"]
+
+REMEMBERED = 8_192
+"""How many verdicts are kept; one that is forgotten is found again."""
+
+
+class Reason(StrEnum):
+    """Which kind of evidence decided."""
+
+    REGISTRY = "registry"
+    REGISTERED_FACTORY = "registered factory"
+    IMPLEMENTATION = "implementation"
+    INTERFACE = "interface"
+    FUNCTIONS = "functions"
+    FACTORY = "factory"
+    EVENTS = "events"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What decided. `unconfirmed` marks an entry of the registry that rests on a weak source (confidence C)."""
+
+    reason: Reason
+    detail: str = ""
+    unconfirmed: bool = False
+
+    def __str__(self) -> str:
+        said = f"{self.reason}: {self.detail}" if self.detail else str(self.reason)
+        return f"{said} (unconfirmed)" if self.unconfirmed else said
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One of `CLASSES`, the project where the registry knows it, and what decided."""
+
+    contract_class: str
+    project: str | None
+    evidence: Evidence
+
+
+CLASS_OF_INTERFACE = {"ERC-721": "nft", "ERC-1155": "nft"}
+CLASS_OF_FACTORY = {"univ2": "dex", "univ3": "dex", "safe-proxy": "multisig", "glif-agent": "defi-lending"}
+_SHAPES_OF = {
+    "dex": (
+        ("Uniswap v2 pair", "Uniswap v3 pool", "Uniswap v2 factory", "Uniswap v3 factory", "Curve pool"),
+        ("Uniswap v2 router", "Uniswap v3 router", "Uniswap v3 router 2", "Uniswap universal router"),
+        ("Uniswap v2 swaps", "Uniswap v3 swaps", "pair creation", "pool creation"),
+    ),
+    "bridge": (
+        ("Axelar gateway", "Celer message bus", "Celer pool bridge", "Wormhole core"),
+        ("Axelar calls", "Axelar calls with token", "Axelar transfers", "Axelar approvals", "Wormhole messages"),
+    ),
+    "oracle": (("Chainlink aggregator", "Pyth", "Tellor"), ("Chainlink answers", "Pyth prices")),
+    "dao": (("Governor", "Governor Bravo", "timelock"), ("votes",)),
+    "multisig": (("Safe", "Safe proxy"), ("Safe executions", "Safe creation")),
+    "storage-service": (
+        ("Filecoin Pay", "PDP verifier"),
+        ("payment rails", "settled rails", "settled rails before v1", "proof fees"),
+    ),
+    "liquid-staking": (("Lido-like staking",),),
+    "defi-lending": (
+        ("Aave-like pool", "Compound-like market", "ERC-4626"),
+        ("vault deposits and withdrawals", "GLIF loans", "GLIF agents"),
+    ),
+    "nft": (("ERC-721", "ERC-1155"), ("ERC-721 transfers", "ERC-1155 transfers")),
+    "token": (("ERC-20", "wrapped native token"), ("ERC-20 transfers",)),
+    "infra": (("Multicall3", "ERC-4337 entry point"),),
+}
+CLASS_OF_SHAPE = {name: one for one, groups in _SHAPES_OF.items() for group in groups for name in group}
+
+
+class Classifier:
+    """Names the class of contracts of one chain; verdicts are remembered by the whole evidence, not by address."""
+
+    def __init__(self, contracts: Contracts, *, remembered: int = REMEMBERED) -> None:
+        self._contracts = contracts
+        self._remembered = lru_cache(maxsize=remembered)(self._decide)
+
+    def classify(self, contract: Contract) -> Verdict:
+        """The class of the contract that this is the evidence about."""
+        return self._remembered(contract)
+
+    @property
+    def projects(self) -> tuple[str, ...]:
+        """Every project that a verdict can name, sorted."""
+        return self._contracts.projects
+
+    def _decide(self, contract: Contract) -> Verdict:
+        return (
+            self._registered(contract)
+            or self._child_of_registered(contract)
+            or self._implementation(contract)
+            or _interface(contract)
+            or _shape(contract, STANDARDS, Reason.FUNCTIONS)
+            or _child(contract)
+            or _shape(contract, EVENT_SHAPES, Reason.EVENTS)
+            or Verdict(UNKNOWN, None, Evidence(Reason.NOTHING))
+        )
+
+    def _registered(self, contract: Contract) -> Verdict | None:
+        entry = self._contracts.get(contract.address)
+        return _said(entry, Reason.REGISTRY) if entry is not None else None
+
+    def _child_of_registered(self, contract: Contract) -> Verdict | None:
+        child = contract.child_of
+        entry = self._contracts.get(child.factory) if child is not None else None
+        factory = FACTORY_OF.get(child.topic0) if child is not None else None
+        if entry is None or factory is None:
+            return None
+        evidence = Evidence(Reason.REGISTERED_FACTORY, f"{entry.project} {entry.name}", entry.unconfirmed)
+        return Verdict(CLASS_OF_FACTORY[factory.name], entry.project, evidence)
+
+    def _implementation(self, contract: Contract) -> Verdict | None:
+        entry = self._contracts.behind(contract.implementation) if contract.implementation is not None else None
+        return _said(entry, Reason.IMPLEMENTATION) if entry is not None else None
+
+
+def _said(entry: Entry, reason: Reason) -> Verdict:
+    return Verdict(entry.contract_class, entry.project, Evidence(reason, f"{entry.project} {entry.name}", entry.unconfirmed))
+
+
+def _interface(contract: Contract) -> Verdict | None:
+    for interface, name in INTERFACES.items():
+        if interface in contract.interfaces:
+            return Verdict(CLASS_OF_INTERFACE[name], None, Evidence(Reason.INTERFACE, name))
+    return None
+
+
+def _shape(contract: Contract, shapes: tuple[Shape, ...], reason: Reason) -> Verdict | None:
+    selectors, topics = frozenset(contract.selectors), frozenset(contract.topics)
+    for shape in shapes:
+        if shape.fits(selectors, topics):
+            return Verdict(CLASS_OF_SHAPE[shape.name], None, Evidence(reason, shape.name))
+    return None
+
+
+def _child(contract: Contract) -> Verdict | None:
+    factory = FACTORY_OF.get(contract.child_of.topic0) if contract.child_of is not None else None
+    return Verdict(CLASS_OF_FACTORY[factory.name], None, Evidence(Reason.FACTORY, factory.name)) if factory is not None else None
