@@ -22,7 +22,7 @@ class ProcessMetrics:
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         network, endpoint = ("network",), ("endpoint",)
         self.reorgs = Counter("pulse_reorgs_total", "Reorgs followed.", network, registry=registry)
         self.reorg_depth_epochs = Histogram(

@@ -1,0 +1,28 @@
+"""The catalogue: the only place with a metric's name, help, unit, labels, meaning and thresholds.
+
+The exporter, the alert rules, the dashboards, the docs, the page and `fvm-pulse indicators` all read these rows. A row's
+function never knows its own name. Every series of a row about the chain also carries the label `network`.
+"""
+
+from collections.abc import Iterator
+
+from processors.row import Row, Unit
+from processors.rows_chain import ACTIVITY, GAS
+from processors.rows_pulse import PIPELINE, THRESHOLDS, TRUTH
+from processors.thresholds import Indicator
+
+ROWS: tuple[Row, ...] = (*ACTIVITY, *GAS, *TRUTH, *PIPELINE, *THRESHOLDS)
+
+INDICATORS: tuple[Indicator, ...] = tuple(indicator for row in ROWS for indicator in row.indicators)
+
+
+def watched() -> Iterator[tuple[Row, Indicator]]:
+    """Every indicator with the row of its metric."""
+    for row in ROWS:
+        for indicator in row.indicators:
+            yield row, indicator
+
+
+def unit_of(row: Row, indicator: Indicator) -> Unit:
+    """The unit of an indicator's value: a baseline makes it a ratio."""
+    return "ratio" if indicator.baseline_days else row.unit

@@ -1,0 +1,209 @@
+"""The exporter: Redis read at scrape time, and what a person or a probe asks over HTTP.
+
+Each request reads the store once, through one function that answers with snapshots; nothing is kept between requests, so
+no value outlives its source. Redis away means: HTTP 200, chain series absent, `pulse_redis_up` 0.
+"""
+
+import asyncio
+import platform
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from redis.exceptions import RedisError
+
+from processors import page
+from processors.catalogue import ROWS, unit_of, watched
+from processors.readings import Snapshot
+from processors.row import Row
+from processors.standings import age_seconds, as_json
+from processors.thresholds import Watch
+from streams.errors import StoreFault
+
+Reader = Callable[[], Awaitable[Sequence[Snapshot]]]
+"""Reads every network that is served, one round trip each; raises `StoreFault` where Redis is away."""
+
+AWAY = (StoreFault, RedisError, OSError, TimeoutError)
+
+
+def installed_version() -> str:
+    """The version of the installed distribution."""
+    try:
+        return version("fvm-pulse")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class _Fixed:
+    """Families that are ready; looks like a registry to the encoders of `prometheus_client`."""
+
+    families: Sequence[Metric]
+
+    def collect(self) -> Iterable[Metric]:
+        return self.families
+
+
+class Exporter:
+    """Answers over HTTP from what `read` gives and from the process's own `registry`.
+
+    `fresh_within_seconds` is how old the newest tipset may be for `/readyz`; `read_timeout_seconds` bounds each read of
+    Redis. `watches` are the thresholds in force.
+    """
+
+    def __init__(
+        self,
+        read: Reader,
+        *,
+        registry: CollectorRegistry,
+        watches: Sequence[Watch] = (),
+        fresh_within_seconds: float = 300.0,
+        read_timeout_seconds: float = 5.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._read = read
+        self._registry = registry
+        self._watches = watches
+        self._fresh_within_seconds = fresh_within_seconds
+        self._read_timeout_seconds = read_timeout_seconds
+        self._clock = clock
+
+    def app(self) -> web.Application:
+        """The aiohttp application."""
+        app = web.Application()
+        app.router.add_get("/", self._page)
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/api/indicators", self._indicators)
+        return app
+
+    async def serve(self, host: str, port: int) -> web.AppRunner:
+        """Listens; `await runner.cleanup()` ends it, `runner.addresses` tells the port that 0 found.
+
+        Raises:
+            OSError: the address can not be had.
+        """
+        runner = web.AppRunner(self.app(), access_log=None, shutdown_timeout=2)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError:
+            await runner.cleanup()
+            raise
+        return runner
+
+    async def _snapshots(self) -> Sequence[Snapshot] | None:
+        """One read; None where Redis is away or too slow."""
+        try:
+            async with asyncio.timeout(self._read_timeout_seconds):
+                return await self._read()
+        except AWAY:
+            return None
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        snapshots = await self._snapshots()
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        families = [*chain_families(snapshots or (), self._watches), *self._own_families(snapshots is not None), *self._registry.collect()]
+        response = web.Response(body=encode(_Fixed(families)), headers={"Content-Type": content_type})
+        response.enable_compression()
+        return response
+
+    def _own_families(self, redis_up: bool) -> Iterator[Metric]:
+        for row in ROWS:
+            if row.metric == "pulse_redis_up":
+                yield _family(row, [({}, float(redis_up))])
+            elif row.metric == "pulse_build_info":
+                yield _family(row, [({"version": installed_version(), "python": platform.python_version()}, 1)])
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return web.json_response({"alive": True})
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        reasons = self._unready(await self._snapshots())
+        return web.json_response({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
+
+    def _unready(self, snapshots: Sequence[Snapshot] | None) -> list[str]:
+        """Why no one should rely on this process yet."""
+        endpoints = self._endpoints()
+        reasons = ["no endpoint is up"] if endpoints and not any(endpoints.values()) else []
+        if snapshots is None:
+            return [*reasons, "Redis can not be read"]
+        if not snapshots:
+            reasons.append("no network is known yet")
+        for snapshot in snapshots:
+            age = age_seconds(snapshot, self._clock())
+            if age is None:
+                reasons.append(f"{snapshot.network}: nothing is processed yet")
+            elif age > self._fresh_within_seconds:
+                reasons.append(f"{snapshot.network}: the newest tipset is {age:.0f} s old, allowed are {self._fresh_within_seconds:.0f} s")
+        return reasons
+
+    def _endpoints(self) -> dict[str, bool]:
+        """Endpoints of this process and whether they are up; none in a process that only exports."""
+        return {
+            sample.labels["endpoint"]: sample.value == 1
+            for family in self._registry.collect()
+            if family.name == "pulse_endpoint_up"
+            for sample in family.samples
+        }
+
+    async def _indicators(self, _: web.Request) -> web.Response:
+        snapshots = await self._snapshots()
+        if snapshots is None:
+            return web.json_response({"error": "Redis can not be read"}, status=503)
+        return web.json_response(as_json(snapshots, self._watches, self._clock()))
+
+    async def _page(self, _: web.Request) -> web.Response:
+        snapshots = await self._snapshots()
+        text = page.render(snapshots, self._watches, self._endpoints(), self._clock())
+        return web.Response(text=text, content_type="text/html", headers={"Cache-Control": "no-store"})
+
+
+def chain_families(snapshots: Sequence[Snapshot], watches: Sequence[Watch]) -> Iterator[Metric]:
+    """The catalogue's families for these networks, leaving out those without a sample."""
+    for row in ROWS:
+        if row.metric == "fvm_indicator_threshold":
+            samples = [({"network": snapshot.network, **labels}, value) for snapshot in snapshots for labels, value in _levels(watches)]
+        elif row.metric == "fvm_indicator_info":
+            samples = [({"network": snapshot.network, **labels}, 1.0) for snapshot in snapshots for labels in _infos(watches)]
+        elif row.samples:
+            samples = [
+                ({"network": snapshot.network, **labels}, float(value)) for snapshot in snapshots for labels, value in row.samples(snapshot)
+            ]
+        else:
+            continue
+        if samples:
+            yield _family(row, samples)
+
+
+def _family(row: Row, samples: Iterable[tuple[dict[str, str], float]]) -> Metric:
+    kind = CounterMetricFamily if row.kind == "counter" else GaugeMetricFamily
+    family = kind(row.metric, row.help, labels=row.all_labels)
+    for labels, value in samples:
+        family.add_metric([labels[name] for name in row.all_labels], value)
+    return family
+
+
+def _levels(watches: Iterable[Watch]) -> Iterator[tuple[dict[str, str], float]]:
+    for watch in watches:
+        if watch.threshold:
+            for severity, level in watch.threshold.levels.items():
+                yield {"indicator": watch.indicator.name, "bound": watch.threshold.bound, "severity": severity}, level
+
+
+def _infos(watches: Iterable[Watch]) -> Iterator[dict[str, str]]:
+    rows = {indicator.name: row for row, indicator in watched()}
+    for watch in watches:
+        indicator = watch.indicator
+        yield {
+            "indicator": indicator.name,
+            "unit": unit_of(rows[indicator.name], indicator),
+            "window": indicator.window,
+            "hold": watch.hold,
+        }

@@ -1,0 +1,51 @@
+"""A row of the catalogue: one metric, with its meaning and what is watched about it."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from processors.samples import Samples
+from processors.thresholds import Indicator
+
+Group: TypeAlias = Literal["activity", "gas", "truth", "pipeline", "thresholds"]
+Unit: TypeAlias = Literal[
+    "addresses", "contracts", "messages", "events", "projects", "gas", "FIL", "attoFIL", "ratio", "epochs", "seconds", "state", "any"
+]
+
+GROUPS: dict[Group, str] = {
+    "activity": "Activity",
+    "gas": "Gas and burn",
+    "truth": "Truth",
+    "pipeline": "Pipeline",
+    "thresholds": "Thresholds",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One metric.
+
+    `help` is one line for Prometheus, `definition` what is counted, `silent` what the figure does not say, `claim` what the
+    article says about it (in other words than its own). Without `samples` the exporter itself knows the value.
+    """
+
+    metric: str
+    help: str
+    unit: Unit
+    group: Group
+    samples: Samples | None
+    labels: tuple[str, ...] = ()
+    kind: Literal["gauge", "counter"] = "gauge"
+    definition: str = ""
+    silent: str = ""
+    claim: str = ""
+    indicators: tuple[Indicator, ...] = ()
+
+    @property
+    def chain(self) -> bool:
+        """Whether the series belong to a network, and so carry its label."""
+        return self.metric not in {"pulse_redis_up", "pulse_build_info"}
+
+    @property
+    def all_labels(self) -> tuple[str, ...]:
+        """The labels with `network`, in the order of the exposition."""
+        return (("network",) if self.chain else ()) + self.labels

@@ -1,0 +1,120 @@
+"""How the indicators stand: value against threshold, with the coverage that says how far to trust it.
+
+The page, `/api/indicators` and `fvm-pulse indicators` show these; alerts come from Prometheus alone. Indicators against
+their own baseline are left out, since the past is Prometheus's to know.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from processors.catalogue import watched
+from processors.readings import Snapshot
+from processors.row import Row, Unit
+from processors.samples import coverage, fact
+from processors.thresholds import Severity, Threshold, Watch
+
+State: TypeAlias = Literal["ok", "unknown", "partial"] | Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """An indicator over one window; `value` is None where it is not known, `coverage` is 0 to 1."""
+
+    window: str
+    value: float | None
+    coverage: float
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An indicator at this moment; `state` is about the watched window, `partial` while that is not covered in full."""
+
+    name: str
+    title: str
+    metric: str
+    unit: Unit
+    window: str
+    hold: str
+    threshold: Threshold | None
+    goal: float | None
+    claim: str
+    figures: dict[str, Figure] = field(default_factory=dict)
+
+    @property
+    def figure(self) -> Figure | None:
+        """The watched window's figure, None where that window is not kept."""
+        return self.figures.get(self.window)
+
+    @property
+    def state(self) -> State:
+        """`ok`, a severity, or why nothing can be said."""
+        figure = self.figure
+        if figure is None or figure.value is None:
+            return "unknown"
+        if figure.coverage < 1:
+            return "partial"
+        return (self.threshold.crossed(figure.value) if self.threshold else None) or "ok"
+
+
+def standings(snapshot: Snapshot, watches: Iterable[Watch]) -> list[Standing]:
+    """The indicators of one network, in the catalogue's order."""
+    rows = {indicator.name: row for row, indicator in watched()}
+    return [_standing(snapshot, rows[watch.indicator.name], watch) for watch in watches if not watch.indicator.baseline_days]
+
+
+def _standing(snapshot: Snapshot, row: Row, watch: Watch) -> Standing:
+    indicator = watch.indicator
+    covered = {labels["window"]: value for labels, value in coverage(snapshot)}
+    values = {labels["window"]: value for labels, value in row.samples(snapshot)} if row.samples else {}
+    goal = indicator.at("article")
+    return Standing(
+        name=indicator.name,
+        title=indicator.title,
+        metric=row.metric,
+        unit=row.unit,
+        window=indicator.window,
+        hold=watch.hold,
+        threshold=watch.threshold,
+        goal=goal.goal if goal else None,
+        claim=row.claim,
+        figures={window: Figure(window, values.get(window), share) for window, share in covered.items()},
+    )
+
+
+def age_seconds(snapshot: Snapshot, now: float) -> float | None:
+    """How old the newest processed tipset is, None before the first."""
+    for _, timestamp in fact("timestamp_seconds")(snapshot):
+        return max(0.0, now - timestamp)
+    return None
+
+
+def as_json(snapshots: Sequence[Snapshot], watches: Sequence[Watch], now: float) -> dict[str, Any]:
+    """What `/api/indicators` answers: networks, and in each the indicators with every window."""
+    return {
+        "networks": [
+            {
+                "network": snapshot.network,
+                "age_seconds": age_seconds(snapshot, now),
+                "indicators": [_plain(standing) for standing in standings(snapshot, watches)],
+            }
+            for snapshot in snapshots
+        ]
+    }
+
+
+def _plain(standing: Standing) -> dict[str, Any]:
+    threshold = standing.threshold
+    levels = threshold.levels.items() if threshold else ()
+    return {
+        "indicator": standing.name,
+        "title": standing.title,
+        "metric": standing.metric,
+        "unit": standing.unit,
+        "state": standing.state,
+        "watched_window": standing.window,
+        "hold": standing.hold,
+        "thresholds": [{"bound": threshold.bound, "severity": severity, "value": level} for severity, level in levels] if threshold else [],
+        "article_goal": standing.goal,
+        "windows": {figure.window: {"value": figure.value, "coverage": figure.coverage} for figure in standing.figures.values()},
+    }

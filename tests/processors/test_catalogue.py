@@ -1,0 +1,58 @@
+import re
+
+from processors.catalogue import INDICATORS, ROWS, unit_of, watched
+from processors.row import GROUPS
+from processors.thresholds import HOLDS
+
+
+def test_names_are_unique() -> None:
+    """A metric and an indicator stand in the catalogue once."""
+    metrics = [row.metric for row in ROWS]
+    names = [indicator.name for indicator in INDICATORS]
+    assert len(metrics) == len(set(metrics))
+    assert len(names) == len(set(names))
+
+
+def test_names_keep_the_conventions() -> None:
+    """Prefix, snake case, unit as suffix; `_total` on counters only."""
+    suffixes = {"ratio": "_ratio", "seconds": "_seconds", "FIL": "_fil", "attoFIL": "_attofil"}
+    for row in ROWS:
+        assert re.fullmatch(r"(fvm|filecoin|pulse)(_[a-z0-9]+)+", row.metric)
+        assert row.metric.endswith(suffixes.get(row.unit, ""))
+        assert row.metric.endswith("_total") == (row.kind == "counter")
+        assert row.help.endswith(".")
+        assert row.group in GROUPS
+
+
+def test_labels_are_bounded() -> None:
+    """No label holds an address, a hash, a height or a URL."""
+    allowed = {"window", "class", "kind", "project", "state", "indicator", "bound", "severity", "unit", "hold", "version", "python"}
+    for row in ROWS:
+        assert set(row.labels) <= allowed
+
+
+def test_every_row_says_what_it_is() -> None:
+    """The docs are written from the definitions."""
+    assert all(row.definition for row in ROWS)
+
+
+def test_indicators_can_be_watched() -> None:
+    """Each has a hold for which there is a rule, a title, and a metric with one label: the window."""
+    for row, indicator in watched():
+        assert indicator.hold in HOLDS
+        assert indicator.title
+        assert row.labels == ("window",)
+        assert indicator.name.endswith("_trend") == bool(indicator.baseline_days)
+
+
+def test_the_article_s_core_indicators_are_there() -> None:
+    """Addresses, consumption share and gas share bear the article's levels as goals."""
+    goals = {indicator.name: article.goal for indicator in INDICATORS if (article := indicator.presets.get("article"))}
+    assert goals == {"active_addresses": 50_000, "project_growth": 0.40, "gas_share": 0.34, "burn_share": 0.30}
+
+
+def test_a_baseline_makes_a_ratio() -> None:
+    """The unit of a trend is not its metric's."""
+    units = {indicator.name: unit_of(row, indicator) for row, indicator in watched()}
+    assert units["active_addresses"] == "addresses"
+    assert units["active_addresses_trend"] == "ratio"

@@ -1,0 +1,113 @@
+from html.parser import HTMLParser
+
+import pytest
+
+from processors import page
+from processors.catalogue import INDICATORS
+from processors.thresholds import watches
+from tests.processors.snapshots import NOW, snapshot, tipsets
+
+WATCHES = watches(INDICATORS)
+VOID = {"meta", "br", "link"}
+
+
+class Balanced(HTMLParser):
+    """Fails on a tag that closes another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Opens."""
+        self.tags.add(tag)
+        self.links.extend(value or "" for name, value in attrs if name in {"href", "src"})
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        """Closes the last one opened."""
+        assert self.open.pop() == tag
+
+
+def parsed(text: str) -> Balanced:
+    parser = Balanced()
+    parser.feed(text)
+    parser.close()
+    assert parser.open == []
+    return parser
+
+
+def test_it_stands_alone() -> None:
+    """Well-formed, no script, and no file beside it."""
+    found = parsed(page.render([snapshot()], WATCHES, {"node1": True, "node2": False}, NOW))
+    assert "script" not in found.tags
+    assert all(link.startswith("/") for link in found.links)
+
+
+def test_it_shows_the_figures() -> None:
+    """Indicators with state, gas by class, coverage, heights, endpoints."""
+    day = snapshot(first=tipsets(name="24h"), logs=tipsets(name="24h"))
+    text = page.render([day], WATCHES, {"node1": True, "node2": False}, NOW)
+    for part in (
+        "devnet",
+        "Daily interactive addresses",
+        "▲ warning",
+        "warning below 20",
+        "article: 50,000",
+        "Node at epoch 101, processed to 99",
+        "60 s old",
+        "<td>dex</td><td>300</td>",
+        "<td>all FEVM</td><td>400</td>",
+        "<td>share of all gas</td><td>40.00 %</td>",
+        "100.00 %",
+        "● up",
+        "■ down",
+        'http-equiv="refresh"',
+        "prefers-color-scheme: dark",
+        'name="viewport"',
+    ):
+        assert part in text
+
+
+def test_names_are_escaped() -> None:
+    """Nothing that came from outside becomes markup."""
+    text = page.render([snapshot(network="<b>net")], WATCHES, {"<i>node": True}, NOW)
+    parsed(text)
+    assert "&lt;b&gt;net" in text
+    assert "&lt;i&gt;node" in text
+    assert "<b>net" not in text
+
+
+def test_without_figures() -> None:
+    """Redis away and nothing processed are told apart."""
+    assert "Redis can not be read" in page.render(None, WATCHES, {}, NOW)
+    assert "Waiting for the first word" in page.render([], WATCHES, {}, NOW)
+
+
+@pytest.mark.parametrize(
+    "value,unit,text",
+    [
+        (None, "gas", "—"),
+        (0.4, "ratio", "40.00 %"),
+        (0.0003, "ratio", "0.0300 %"),
+        (0, "ratio", "0.00 %"),
+        (0.000353, "FIL", "0.000353 FIL"),
+        (1234.5, "FIL", "1,234.50 FIL"),
+        (3.53e12, "gas", "3.53 T"),
+        (300, "gas", "300"),
+        (50_000, "addresses", "50,000"),
+        (0.5, "addresses", "0.50"),
+    ],
+)
+def test_numbers(value: float | None, unit: str, text: str) -> None:
+    """Written for people."""
+    assert page.number(value, unit) == text
+
+
+@pytest.mark.parametrize("seconds,text", [(None, "—"), (0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172_800, "2 d")])
+def test_ages(seconds: float | None, text: str) -> None:
+    """The largest unit of which there are two."""
+    assert page.age(seconds) == text

@@ -1,0 +1,66 @@
+from processors.catalogue import INDICATORS
+from processors.readings import Snapshot
+from processors.standings import Standing, age_seconds, as_json, standings
+from processors.thresholds import watches
+from tests.processors.snapshots import NOW, snapshot, tipsets
+
+WATCHES = watches(INDICATORS)
+
+
+def standing(name: str, reading: Snapshot) -> Standing:
+    return next(found for found in standings(reading, WATCHES) if found.name == name)
+
+
+def day(**more: object) -> Snapshot:
+    """A snapshot whose only window is the watched one."""
+    return snapshot(first=tipsets(name="24h", **more), logs=tipsets(name="24h"))
+
+
+def test_states() -> None:
+    """Beyond a level is its severity; a window with holes is partial, whatever its value."""
+    assert standing("active_addresses", day(distinct={"sender": 30})).state == "ok"
+    assert standing("active_addresses", day(distinct={"sender": 5})).state == "warning"
+    assert standing("active_addresses", day(distinct={})).state == "critical"
+    assert standing("active_addresses", day(distinct={}, processed=17)).state == "partial"
+    assert standing("gas_share", day(sums={})).state == "unknown"
+
+
+def test_a_window_that_is_not_kept() -> None:
+    """An indicator over another window than the configured ones is not known."""
+    found = standing("active_addresses", snapshot())
+    assert found.figure is None
+    assert found.state == "unknown"
+    assert found.figures["20e"].value == 5
+
+
+def test_trends_are_left_to_prometheus() -> None:
+    """Nothing here claims to know the past."""
+    assert not [found for found in standings(day(), WATCHES) if found.name.endswith("_trend")]
+
+
+def test_age() -> None:
+    """Seconds since the newest tipset, None before there is one."""
+    assert age_seconds(snapshot(), NOW) == 60
+    assert age_seconds(Snapshot("devnet"), NOW) is None
+
+
+def test_json() -> None:
+    """Value, coverage and thresholds per indicator and window."""
+    (network,) = as_json([day()], WATCHES, NOW)["networks"]
+    assert network["network"] == "devnet"
+    assert network["age_seconds"] == 60
+    assert network["indicators"][0] == {
+        "indicator": "active_addresses",
+        "title": "Daily interactive addresses",
+        "metric": "fvm_active_addresses",
+        "unit": "addresses",
+        "state": "warning",
+        "watched_window": "24h",
+        "hold": "1h",
+        "thresholds": [
+            {"bound": "below", "severity": "critical", "value": 1},
+            {"bound": "below", "severity": "warning", "value": 20},
+        ],
+        "article_goal": 50_000,
+        "windows": {"24h": {"value": 5, "coverage": 1.0}},
+    }
