@@ -203,7 +203,7 @@ def _complain(message: str) -> None:
 def main() -> None:
     """Run the command and exit with its code."""
     try:
-        code = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
+        code = app(args=sys.argv[1:] or ["--help"], prog_name="fvm-pulse", standalone_mode=False)
     except typer.TyperException as error:
         _complain(f"{error.format_message()} (fvm-pulse --help)")
         code = error.exit_code

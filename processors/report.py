@@ -26,16 +26,16 @@ def fetch(listen: Listen) -> dict[str, Any]:
     connection = http.client.HTTPConnection(listen.host, listen.port, timeout=10)
     try:
         connection.request("GET", "/api/indicators")
-        response = connection.getresponse()
-        found = json.loads(response.read(1 << 24))
-    except (OSError, http.client.HTTPException, ValueError) as error:
+        with connection.getresponse() as response:
+            found = dict(json.loads(response.read(1 << 24)))
+    except (OSError, http.client.HTTPException, ValueError, TypeError) as error:
         reason = "something else answers" if isinstance(error, ValueError) else str(error)
         raise StoreFault(f"no fvm-pulse answers at {listen} ({reason}): start one with fvm-pulse run, or name its --listen") from error
     finally:
         connection.close()
     if response.status != http.HTTPStatus.OK or "networks" not in found:
         raise StoreFault(f"the fvm-pulse at {listen} has no indicators now: {found.get('error', f'HTTP {response.status}')}")
-    return dict(found)
+    return found
 
 
 def print_json(found: dict[str, Any]) -> None:

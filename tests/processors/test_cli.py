@@ -1,0 +1,97 @@
+"""The command as a person meets it: a real process, its exit code, and one line where something is wrong."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMANDS = ("run", "replay", "export", "indicators", "doctor", "render")
+
+
+def _start(*arguments: str, cwd: Path, **environment: str) -> "subprocess.Popen[str]":
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("FVM_PULSE_")}
+    return subprocess.Popen(
+        [sys.executable, "-c", "from processors.cli import main; main()", *arguments],
+        cwd=cwd,
+        env={**clean, "COLUMNS": "200", "NO_COLOR": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _run(*arguments: str, cwd: Path, **environment: str) -> tuple[int, str, str]:
+    process = _start(*arguments, cwd=cwd, **environment)
+    output, complaint = process.communicate(timeout=30)
+    return process.returncode, output, complaint
+
+
+def test_help_names_every_command(tmp_path: Path) -> None:
+    """Without arguments, and with --help, the commands are listed."""
+    for arguments in ((), ("--help",)):
+        code, output, complaint = _run(*arguments, cwd=tmp_path)
+        assert (code, complaint) == (0, "")
+        assert set(re.findall(r"│ ([a-z]+) ", output)) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_explains_itself(command: str, tmp_path: Path) -> None:
+    """`--help` of a command tells its flags and touches nothing."""
+    code, output, complaint = _run(command, "--help", cwd=tmp_path)
+    assert (code, complaint) == (0, "")
+    assert f"fvm-pulse {command}" in output
+    assert list(tmp_path.iterdir()) == []
+
+
+BAD_USAGE = [
+    (("run", "--node", "http://127.0.0.1:1234/rpc/v1"), {}, "--node: 'http://127.0.0.1:1234/rpc/v1' is not a websocket URL"),
+    (("run", "--windows", "5x"), {}, "--windows: '5x' is not a window: allowed are <n>e"),
+    (("run", "--listen", "here"), {}, "--listen: 'here' is not HOST:PORT"),
+    (("run", "--chain-id", "main"), {}, "--chain-id: 'main' is not allowed"),
+    (("run", "--config", "absent.toml"), {}, "absent.toml can not be read"),
+    (("run",), {"FVM_PULSE_WINDOW": "1h"}, "unknown key 'FVM_PULSE_WINDOW': did you mean FVM_PULSE_WINDOWS?"),
+    (("run",), {"FVM_PULSE_LISTEN": "h:99999"}, "FVM_PULSE_LISTEN: 'h:99999' is not HOST:PORT"),
+    (("doctor", "--redis-url", "http://h"), {}, "--redis-url: 'http://h' is not a Redis URL"),
+    (("export",), {}, "redis_url: needed"),
+    (("run", "--nope"), {}, "No such option: --nope"),
+    (("audit",), {}, "No such command 'audit'"),
+    (("replay",), {}, "Missing argument 'FILE'"),
+]
+
+
+@pytest.mark.parametrize("arguments,environment,sentence", BAD_USAGE)
+def test_bad_usage_is_one_line_and_exit_2(arguments: tuple[str, ...], environment: dict[str, str], sentence: str, tmp_path: Path) -> None:
+    """What the person got wrong is told in one line on stderr; nothing was started."""
+    code, output, complaint = _run(*arguments, cwd=tmp_path, **environment)
+    assert (code, output) == (2, "")
+    assert sentence in complaint
+    assert complaint.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_of_the_working_directory_is_read(tmp_path: Path) -> None:
+    """`fvm-pulse.toml` counts without being named; a mistake in it names it."""
+    (tmp_path / "fvm-pulse.toml").write_text('widnows = ["1h"]\n', encoding="utf-8")
+    code, _, complaint = _run("run", cwd=tmp_path)
+    assert (code, complaint) == (2, "fvm-pulse: fvm-pulse.toml: unknown key 'widnows': did you mean windows?\n")
+
+
+def test_indicators_without_a_running_process(tmp_path: Path) -> None:
+    """Nothing to ask is a failure, told in one line that says how to get it."""
+    code, _, complaint = _run("indicators", "--listen", "127.0.0.1:1", cwd=tmp_path)
+    assert code == 1
+    assert complaint.count("\n") == 1
+    assert "no fvm-pulse answers at 127.0.0.1:1" in complaint
+
+
+def test_doctor_fails_with_advice(tmp_path: Path) -> None:
+    """A node that is away: the table says so and what to do; exit code 1, no traceback, no secret."""
+    code, output, complaint = _run(
+        *("doctor", "--node", "own=ws://127.0.0.1:1/rpc/v1", "--data-dir", str(tmp_path)), cwd=tmp_path, FVM_PULSE_TOKEN="planted"
+    )
+    assert (code, complaint) == (1, "")
+    assert "→ is the node up" in output
+    assert "planted" not in output

@@ -1,0 +1,68 @@
+"""The house numbers, and that nothing is an orphan."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted(path for package in ("streams", "processors") for path in (ROOT / package).glob("*.py") if path.stem != "__init__")
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
+
+LONGEST_MODULE = 400
+LONGEST_FUNCTION = 50
+
+TESTED_BY = {
+    "processors/rows_chain.py": "tests/processors/test_catalogue.py",  # rows are data: the catalogue's tests look at each
+    "processors/rows_pulse.py": "tests/processors/test_catalogue.py",  # the same
+    "processors/row.py": "tests/processors/test_catalogue.py",  # the shape of a row
+}
+"""Modules whose tests stand in another module than their own, with the reason."""
+
+
+def _named(paths: list[Path]) -> list[str]:
+    return [str(path.relative_to(ROOT)) for path in paths]
+
+
+def _functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def _length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of the body, without the docstring."""
+    body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+@pytest.mark.parametrize("source", _named(SOURCES))
+def test_each_module_has_tests_of_its_own(source: str) -> None:
+    """`streams/chain.py` is tested by `tests/streams/test_chain.py`."""
+    package, name = source.split("/")
+    assert (ROOT / TESTED_BY.get(source, f"tests/{package}/test_{name}")).is_file()
+
+
+@pytest.mark.parametrize("path", _named(SOURCES))
+def test_modules_and_functions_are_short(path: str) -> None:
+    """A module holds one idea, a function one thought."""
+    assert len((ROOT / path).read_text(encoding="utf-8").splitlines()) <= LONGEST_MODULE
+    assert [function.name for function in _functions(ROOT / path) if _length(function) > LONGEST_FUNCTION] == []
+
+
+@pytest.mark.parametrize("path", _named(TESTS))
+def test_each_test_says_what_must_hold(path: str) -> None:
+    """The docstring of a test is the sentence that it proves."""
+    assert [
+        function.name for function in _functions(ROOT / path) if function.name.startswith("test_") and not ast.get_docstring(function)
+    ] == []
+
+
+@pytest.mark.parametrize("path", _named(TESTS))
+def test_nothing_of_ours_is_mocked(path: str) -> None:
+    """Real nodes over loopback, a real Redis, real processes: no stand-ins for our own code."""
+    for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        assert "unittest.mock" not in names
