@@ -15,18 +15,94 @@ What no code can tell apart stays with the nearest class until the registry says
 a `dao`, the vault of a staking pool is `defi-lending` (most vaults here lend what they hold to storage providers).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
+from typing import Annotated, Literal
 
-from processors.registry import CLASSES, UNKNOWN, Contracts, Entry
+from msgspec import Meta, Struct
+
 from streams.evidence import EVENT_SHAPES, FACTORY_OF, INTERFACES, STANDARDS, Shape
-from streams.records import Contract
+from streams.records import Address, Contract
 
-__all__ = ["CLASSES", "UNKNOWN", "Classifier", "Evidence", "Reason", "Verdict"]
+UNKNOWN = "unknown"
+"""The class of a contract that nothing tells anything about; the registry never says it."""
+CLASSES = (
+    "defi-lending",
+    "liquid-staking",
+    "dex",
+    "bridge",
+    "oracle",
+    "nft",
+    "dao",
+    "data-dao",
+    "storage-service",
+    "token",
+    "stablecoin",
+    "multisig",
+    "infra",
+    UNKNOWN,
+)
+"""Every class that a contract can have."""
+
+_Text = Annotated[str, Meta(max_length=400)]
+_Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^\S(.*\S)?$")]
 
 REMEMBERED = 8_192
 """How many verdicts are kept; one that is forgotten is found again."""
+
+
+class Entry(Struct, frozen=True, kw_only=True, rename={"contract_class": "class"}):
+    """One contract. `address` and `implementation` are lower-case; the confidence grades are explained in `contracts.yaml`.
+
+    `since_epoch` is the epoch of its deployment, `superseded` that its project has replaced it.
+    """
+
+    address: Address
+    name: _Name
+    project: _Name
+    contract_class: str
+    confidence: Literal["A", "B", "C"] = "A"
+    sources: tuple[str, ...] = ()
+    factory: str | None = None
+    implementation: Address | None = None
+    since_epoch: Annotated[int, Meta(ge=0)] | None = None
+    superseded: bool = False
+    note: _Text = ""
+
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether a single weak source, or sources that disagree, are all there is."""
+        return self.confidence == "C"
+
+
+@dataclass(frozen=True)
+class Contracts:
+    """The contracts of one chain by lower-case address, and by the implementation that stands behind them."""
+
+    entries: Mapping[Address, Entry] = field(default_factory=dict)
+    by_implementation: Mapping[Address, Entry] = field(init=False)
+
+    def __post_init__(self) -> None:
+        behind: dict[Address, Entry] = {}
+        for _, entry in sorted(self.entries.items()):
+            if entry.implementation is not None:
+                behind.setdefault(entry.implementation, entry)
+        object.__setattr__(self, "by_implementation", behind)
+
+    def get(self, address: Address) -> Entry | None:
+        """What is said about exactly this contract."""
+        return self.entries.get(address)
+
+    def behind(self, implementation: Address) -> Entry | None:
+        """What is said about an implementation: as a contract of its own, or as what a known proxy runs."""
+        return self.entries.get(implementation) or self.by_implementation.get(implementation)
+
+    @property
+    def projects(self) -> tuple[str, ...]:
+        """Every name that a project label of this chain can have, sorted."""
+        return tuple(sorted({entry.project for entry in self.entries.values()}))
 
 
 class Reason(StrEnum):
@@ -74,14 +150,14 @@ _SHAPES_OF = {
     ),
     "bridge": (
         ("Axelar gateway", "Celer message bus", "Celer pool bridge", "Wormhole core"),
-        ("Axelar calls", "Axelar calls with token", "Axelar transfers", "Axelar approvals", "Wormhole messages"),
+        ("Axelar calls", "Axelar transfers", "Wormhole messages"),
     ),
     "oracle": (("Chainlink aggregator", "Pyth", "Tellor"), ("Chainlink answers", "Pyth prices")),
     "dao": (("Governor", "Governor Bravo", "timelock"), ("votes",)),
     "multisig": (("Safe", "Safe proxy"), ("Safe executions", "Safe creation")),
     "storage-service": (
         ("Filecoin Pay", "PDP verifier"),
-        ("payment rails", "settled rails", "settled rails before v1", "proof fees"),
+        ("settled rails", "settled rails before v1", "proof fees"),
     ),
     "liquid-staking": (("Lido-like staking",),),
     "defi-lending": (

@@ -6,99 +6,26 @@ section of the file has its own reader in `_Reader.read`; a new section is one m
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 import yaml
 from eth_utils.address import is_address, to_checksum_address
-from msgspec import Meta, Struct
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from processors.classify import CLASSES, UNKNOWN, Contracts, Entry
 from streams.errors import RegistryError
 from streams.evidence import FACTORIES
 from streams.records import Address
 
-UNKNOWN = "unknown"
-"""The class of a contract that nothing tells anything about; the registry never says it."""
-CLASSES = (
-    "defi-lending",
-    "liquid-staking",
-    "dex",
-    "bridge",
-    "oracle",
-    "nft",
-    "dao",
-    "data-dao",
-    "storage-service",
-    "token",
-    "stablecoin",
-    "multisig",
-    "infra",
-    UNKNOWN,
-)
-"""Every class that a contract can have."""
-
 BUNDLED = Path(__file__).with_name("contracts.yaml")
 VERSION = "1"
 
-_Text = Annotated[str, Meta(max_length=400)]
-_Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^\S(.*\S)?$")]
 _CHAIN_ID = re.compile("[1-9][0-9]{0,18}")
-_LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class Entry(Struct, frozen=True, kw_only=True, rename={"contract_class": "class"}):
-    """One contract. `address` and `implementation` are lower-case; the confidence grades are explained in `contracts.yaml`.
-
-    `since_epoch` is the epoch of its deployment, `superseded` that its project has replaced it.
-    """
-
-    address: Address
-    name: _Name
-    project: _Name
-    contract_class: str
-    confidence: Literal["A", "B", "C"] = "A"
-    sources: tuple[str, ...] = ()
-    factory: str | None = None
-    implementation: Address | None = None
-    since_epoch: Annotated[int, Meta(ge=0)] | None = None
-    superseded: bool = False
-    note: _Text = ""
-
-    @property
-    def unconfirmed(self) -> bool:
-        """Whether a single weak source, or sources that disagree, are all there is."""
-        return self.confidence == "C"
-
-
-@dataclass(frozen=True)
-class Contracts:
-    """The contracts of one chain by lower-case address, and by the implementation that stands behind them."""
-
-    entries: Mapping[Address, Entry] = field(default_factory=dict)
-    by_implementation: Mapping[Address, Entry] = field(init=False)
-
-    def __post_init__(self) -> None:
-        behind: dict[Address, Entry] = {}
-        for _, entry in sorted(self.entries.items()):
-            if entry.implementation is not None:
-                behind.setdefault(entry.implementation, entry)
-        object.__setattr__(self, "by_implementation", behind)
-
-    def get(self, address: Address) -> Entry | None:
-        """What is said about exactly this contract."""
-        return self.entries.get(address)
-
-    def behind(self, implementation: Address) -> Entry | None:
-        """What is said about an implementation: as a contract of its own, or as what a known proxy runs."""
-        return self.entries.get(implementation) or self.by_implementation.get(implementation)
-
-    @property
-    def projects(self) -> tuple[str, ...]:
-        """Every name that a project label of this chain can have, sorted."""
-        return tuple(sorted({entry.project for entry in self.entries.values()}))
+_FAST: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""For the bundled file only: six times as fast, but deep nesting ends the process."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +42,7 @@ class Registry:
         Raises:
             RegistryError: a file can not be read, or something in it is not allowed; names file, line and what is.
         """
-        bundled = read(BUNDLED)
+        bundled = parse(BUNDLED.read_text(encoding="utf-8"), BUNDLED.name, loader=_FAST)
         return bundled.merged(read(overlay, bundled.sources)) if overlay is not None else bundled
 
     def merged(self, over: "Registry") -> "Registry":
@@ -141,19 +68,31 @@ def read(path: Path, known_sources: Mapping[str, str] | None = None) -> Registry
     """
     try:
         text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=_LOADER)
     except OSError as error:
         raise RegistryError(f"{path}: can not be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise RegistryError(f"{path}: is not UTF-8 text (byte {error.start})") from error
+    return parse(text, str(path), known_sources)
+
+
+def parse(
+    text: str, name: str, known_sources: Mapping[str, str] | None = None, *, loader: type[yaml.SafeLoader] = yaml.SafeLoader
+) -> Registry:
+    """What the text of a file says, which complaints call `name`.
+
+    Raises:
+        RegistryError: something in it is not allowed.
+    """
+    try:
+        root = yaml.compose(text, Loader=loader)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark is not None else ""
-        raise RegistryError(f"{path}{line}: is not YAML: {error.problem}") from error
+        raise RegistryError(f"{name}{line}: is not YAML: {error.problem}") from error
     except yaml.YAMLError as error:
-        raise RegistryError(f"{path}: is not YAML: {str(error).splitlines()[0]}") from error
+        raise RegistryError(f"{name}: is not YAML: {str(error).splitlines()[0]}") from error
     except RecursionError as error:
-        raise RegistryError(f"{path}: is nested too deeply") from error
-    return _Reader(path, known_sources or {}).read(root)
+        raise RegistryError(f"{name}: is nested too deeply") from error
+    return _Reader(name, known_sources or {}).read(root)
 
 
 _FIELDS = tuple(one for one in Entry.__struct_encode_fields__ if one != "project")
@@ -169,12 +108,12 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 class _Reader:
     """Reads one composed file; every complaint has the line of the node that it is about."""
 
-    path: Path
+    name: str
     sources: Mapping[str, str]
 
     def read(self, root: Node | None) -> Registry:
         if root is None:
-            raise RegistryError(f"{self.path}: is empty; allowed: version, sources, chains")
+            raise RegistryError(f"{self.name}: is empty; allowed: version, sources, chains")
         sections = self.mapping(root, "the file", ("version", "sources", "chains"))
         if "version" in sections and (version := self.scalar(sections["version"], "version")) != VERSION:
             self.fail(sections["version"], f"version {version}: allowed: {VERSION}")
@@ -261,7 +200,7 @@ class _Reader:
         return str(node.value)
 
     def fail(self, node: Node, reason: str) -> NoReturn:
-        raise RegistryError(f"{self.path}:{_line(node)}: {reason}")
+        raise RegistryError(f"{self.name}:{_line(node)}: {reason}")
 
 
 def _line(node: Node) -> int:

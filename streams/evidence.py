@@ -9,9 +9,6 @@ Sources: the ERCs and EIPs named beside each constant; for events of projects, t
 
 import re
 from dataclasses import dataclass
-from itertools import chain
-
-from eth_utils.crypto import keccak
 
 from streams.records import Address, Hash
 
@@ -138,16 +135,13 @@ EVENT_SHAPES = (
     Shape("pair creation", events=("PairCreated(address,address,address,uint256)",)),
     Shape("pool creation", events=("PoolCreated(address,address,uint24,int24,address)",)),
     Shape("Axelar calls", events=("ContractCall(address,string,string,bytes32,bytes)",)),
-    Shape("Axelar calls with token", events=("ContractCallWithToken(address,string,string,bytes32,bytes,string,uint256)",)),
     Shape("Axelar transfers", events=("TokenSent(address,string,string,string,uint256)",)),
-    Shape("Axelar approvals", events=("ContractCallApproved(bytes32,string,string,address,bytes32,bytes32,uint256)",)),
     Shape("Wormhole messages", events=("LogMessagePublished(address,uint64,uint32,bytes,uint8)",)),
     Shape("Chainlink answers", events=("AnswerUpdated(int256,uint256,uint256)",)),
     Shape("Pyth prices", events=("PriceFeedUpdate(bytes32,uint64,int64,uint64)",)),
     Shape("votes", events=("VoteCast(address,uint256,uint8,uint256,string)",)),
     Shape("Safe executions", events=("ExecutionSuccess(bytes32,uint256)",)),
     Shape("Safe creation", events=("ProxyCreation(address,address)",)),
-    Shape("payment rails", events=("RailCreated(uint256,address,address,address,address,address,address,uint256)",)),
     Shape("settled rails", events=("RailSettled(uint256,uint256,uint256,uint256,uint256,uint256)",)),
     Shape("settled rails before v1", events=("RailSettled(uint256,uint256,uint256,uint256,uint256)",)),
     Shape("proof fees", events=("ProofFeePaid(uint256,uint256)",)),
@@ -160,33 +154,122 @@ EVENT_SHAPES = (
 )
 """Shapes of the events that code logs, for code whose functions say nothing (jump tables of newer Vyper, hand-written code)."""
 
+SELECTORS: dict[str, str] = {
+    "0x0902f1ac": "getReserves()",
+    "0x0dfe1681": "token0()",
+    "0xd21220a7": "token1()",
+    "0x3850c7bd": "slot0()",
+    "0x1a686502": "liquidity()",
+    "0xc9c65396": "createPair(address,address)",
+    "0xe6a43905": "getPair(address,address)",
+    "0xa1671295": "createPool(address,address,uint24)",
+    "0x1698ee82": "getPool(address,address,uint24)",
+    "0x38ed1739": "swapExactTokensForTokens(uint256,uint256,address[],address,uint256)",
+    "0xc45a0155": "factory()",
+    "0x414bf389": "exactInputSingle((address,address,uint24,address,uint256,uint256,uint256,uint160))",
+    "0x04e45aaf": "exactInputSingle((address,address,uint24,address,uint256,uint256,uint160))",
+    "0x3593564c": "execute(bytes,bytes[],uint256)",
+    "0x3df02124": "exchange(int128,int128,uint256,uint256)",
+    "0x5e0d443f": "get_dy(int128,int128,uint256)",
+    "0x1c92115f": "callContract(string,string,bytes)",
+    "0x5f6970c3": "validateContractCall(bytes32,string,string,bytes32)",
+    "0x9f3ce55a": "sendMessage(address,uint256,bytes)",
+    "0x5335dca2": "calcFee(bytes)",
+    "0xa5977fbb": "send(address,address,uint256,uint64,uint64,uint32)",
+    "0xcdd1b25d": "relay(bytes,bytes[],address[],uint256[])",
+    "0xb19a437e": "publishMessage(uint32,bytes,uint8)",
+    "0xc0fd8bde": "parseAndVerifyVM(bytes)",
+    "0xfeaf968c": "latestRoundData()",
+    "0x9a6fc8f5": "getRoundData(uint80)",
+    "0x96834ad3": "getPriceUnsafe(bytes32)",
+    "0xef9e5e28": "updatePriceFeeds(bytes[])",
+    "0x5eaa9ced": "submitValue(bytes32,bytes,uint256,bytes)",
+    "0xc5958af9": "retrieveData(bytes32,uint256)",
+    "0x7d5e81e2": "propose(address[],uint256[],bytes[],string)",
+    "0x56781388": "castVote(uint256,uint8)",
+    "0xda95691a": "propose(address[],uint256[],string[],bytes[],string)",
+    "0x01d5062a": "schedule(address,uint256,bytes,bytes32,bytes32,uint256)",
+    "0xf27a0c92": "getMinDelay()",
+    "0x6a761202": "execTransaction(address,uint256,bytes,uint8,uint256,uint256,uint256,address,address,bytes)",
+    "0xe75235b8": "getThreshold()",
+    "0xa619486e": "masterCopy()",
+    "0xbcd40bf8": "settleRail(uint256,uint256)",
+    "0xf58f952b": "provePossession(uint256,(bytes32,bytes32[])[])",
+    "0x7a28fb88": "getPooledEthByShares(uint256)",
+    "0x19208451": "getSharesByPooledEth(uint256)",
+    "0x35ea6a75": "getReserveData(address)",
+    "0x00a718a9": "liquidationCall(address,address,address,uint256,bool)",
+    "0xc5ebeaec": "borrow(uint256)",
+    "0x852a12e3": "redeemUnderlying(uint256)",
+    "0x182df0f5": "exchangeRateStored()",
+    "0x38d52e0f": "asset()",
+    "0x01e1d114": "totalAssets()",
+    "0x07a2d13a": "convertToAssets(uint256)",
+    "0x6e553f65": "deposit(uint256,address)",
+    "0xba087652": "redeem(uint256,address,address)",
+    "0x6352211e": "ownerOf(uint256)",
+    "0x42842e0e": "safeTransferFrom(address,address,uint256)",
+    "0xa22cb465": "setApprovalForAll(address,bool)",
+    "0x4e1273f4": "balanceOfBatch(address[],uint256[])",
+    "0x2eb2c2d6": "safeBatchTransferFrom(address,address,uint256[],uint256[],bytes)",
+    "0xd0e30db0": "deposit()",
+    "0x2e1a7d4d": "withdraw(uint256)",
+    "0x70a08231": "balanceOf(address)",
+    "0xa9059cbb": "transfer(address,uint256)",
+    "0x18160ddd": "totalSupply()",
+    "0x23b872dd": "transferFrom(address,address,uint256)",
+    "0x095ea7b3": "approve(address,uint256)",
+    "0xdd62ed3e": "allowance(address,address)",
+    "0x82ad56cb": "aggregate3((address,bool,bytes)[])",
+    "0x35567e1a": "getNonce(address,uint192)",
+    "0xb760faf9": "depositTo(address)",
+}
+"""Every selector that the scanner knows, with its function's signature."""
+TOPICS: dict[Hash, str] = {
+    "0x0d3648bd0f6ba80134a33ba9275ac585d9d315f0ad8355cddefde31afa28d0e9": "PairCreated(address,address,address,uint256)",
+    "0x783cca1c0412dd0d695e784568c96da2e9c22ff989357a2e8b1d9b2b4e6b7118": "PoolCreated(address,address,uint24,int24,address)",
+    "0x4f51faf6c4561ff95f067657e43439f0f856d97c04d9ec9070a6199ad418e235": "ProxyCreation(address,address)",
+    "0x804d5b2bc79ae16fc8fefb3681f47fbc5dd07c51404c26ef178a24dc8c037c4b": "CreateAgent(uint256,address,address)",
+    "0xd78ad95fa46c994b6551d0da85fc275fe613ce37657fb8d5e3d130840159d822": "Swap(address,uint256,uint256,uint256,uint256,address)",
+    "0xc42079f94a6350d7e6235f29174924f928cc2ac818eb64fed8004e115fbcca67": "Swap(address,address,int256,int256,uint160,uint128,int24)",
+    "0x30ae6cc78c27e651745bf2ad08a11de83910ac1e347a52f7ac898c0fbef94dae": "ContractCall(address,string,string,bytes32,bytes)",
+    "0x651d93f66c4329630e8d0f62488eff599e3be484da587335e8dc0fcf46062726": "TokenSent(address,string,string,string,uint256)",
+    "0x6eb224fb001ed210e379b335e35efe88672a8ce935d981a6896b27ffdf52a3b2": "LogMessagePublished(address,uint64,uint32,bytes,uint8)",
+    "0x0559884fd3a460db3073b7fc896cc77986f16e378210ded43186175bf646fc5f": "AnswerUpdated(int256,uint256,uint256)",
+    "0xd06a6b7f4918494b3719217d1802786c1f5112a6c1d88fe2cfec00b4584f6aec": "PriceFeedUpdate(bytes32,uint64,int64,uint64)",
+    "0xb8e138887d0aa13bab447e82de9d5c1777041ecd21ca36ba824ff1e6c07ddda4": "VoteCast(address,uint256,uint8,uint256,string)",
+    "0x442e715f626346e8c54381002da614f62bee8d27386535b2521ec8540898556e": "ExecutionSuccess(bytes32,uint256)",
+    "0x14e2efd598f2db6bfe762fcf9a830ffdfcba170d263d4a4956f36176ba82d3f3": "RailSettled(uint256,uint256,uint256,uint256,uint256,uint256)",
+    "0xe42468614e092798732296ffa7d33bc600fa46894019c210f8d21153b485822d": "RailSettled(uint256,uint256,uint256,uint256,uint256)",
+    "0x58b7742b13c8873fc0ba58f695b33ca0044b2db7ff9c5208181dbaec2a5b291e": "ProofFeePaid(uint256,uint256)",
+    "0xdcbc1c05240f31ff3ad067ef1ee35ce4997762752e3a095284754544f4c709d7": "Deposit(address,address,uint256,uint256)",
+    "0xfbde797d201c681b91056529119e0b02407c7bb96a4a2c75c01fc9667232c8db": "Withdraw(address,address,address,uint256,uint256)",
+    "0x044ec4d36b0d76019c4b5aec2a216dbca5ad6c6d671940c8fbbcd23cfe4e804b": "Borrow(uint256,uint256)",
+    "0xbf0d333142d8550a97625890e80f07dc447be1a140bf10f54fbc8da279668ff6": "Pay(uint256,uint256,uint256,uint256,uint256)",
+    "0xc3d58168c5ae7397731d063d5bbf3d657854427343f4c083240f7aacaa2d0f62": "TransferSingle(address,address,address,uint256,uint256)",
+    "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef": "Transfer(address,address,uint256)",
+    "0x17307eab39ab6107e8899845ad3d59bd9653f200f220920489ca2b5937696c31": "ApprovalForAll(address,address,bool)",
+    "0x8c5be1e5ebec7d5bd14f71427d1e84f3dd0314c0f7b2291e5b200ac8c7c3b925": "Approval(address,address,uint256)",
+}
+"""Every first topic that the scanner knows, with its event's signature."""
+_SELECTOR_OF = {function: selector for selector, function in SELECTORS.items()}
+_TOPIC_OF = {event: topic for topic, event in TOPICS.items()}
+FACTORY_OF: dict[Hash, Factory] = {_TOPIC_OF[factory.event]: factory for factory in FACTORIES}
+"""The kind of factory by the first topic of its announcement."""
+
 
 def selector_of(function: str) -> str:
-    """The selector of a function's signature: `transfer(address,uint256)` is `0xa9059cbb`."""
-    return _SELECTORS[function]
+    """The selector of a function in the tables, by its signature: `transfer(address,uint256)` is `0xa9059cbb`."""
+    return _SELECTOR_OF[function]
 
 
 def topic_of(event: str) -> Hash:
-    """The first topic of an event, by its signature."""
-    return _TOPICS[event]
+    """The first topic of an event in the tables, by its signature."""
+    return _TOPIC_OF[event]
 
-
-_SELECTORS = {
-    one: "0x" + keccak(text=one)[:4].hex() for one in chain.from_iterable(shape.functions for shape in (*STANDARDS, *EVENT_SHAPES))
-}
-_TOPICS = {
-    one: "0x" + keccak(text=one).hex()
-    for one in chain((factory.event for factory in FACTORIES), *(shape.events for shape in (*STANDARDS, *EVENT_SHAPES)))
-}
-SELECTORS: dict[str, str] = {selector: function for function, selector in _SELECTORS.items()}
-"""Every selector that the scanner knows, with its function's signature."""
-TOPICS: dict[Hash, str] = {topic: event for event, topic in _TOPICS.items()}
-"""Every first topic that the scanner knows, with its event's signature."""
-FACTORY_OF: dict[Hash, Factory] = {_TOPICS[factory.event]: factory for factory in FACTORIES}
-"""The kind of factory by the first topic of its announcement."""
 
 _PUSH1, _PUSH3, _PUSH4, _PUSH32 = 0x60, 0x62, 0x63, 0x7F
-_JUMPDEST, _INVALID = 0x5B, 0xFE
+_JUMPDEST, _INVALID = b"\x5b", 0xFE
 _KNOWN_SELECTORS = {bytes.fromhex(one[2:]): one for one in SELECTORS}
 _KNOWN_TOPICS = {bytes.fromhex(one[2:]): one for one in TOPICS}
 
@@ -208,7 +291,7 @@ def scan(code: bytes) -> tuple[tuple[str, ...], tuple[Hash, ...]]:
     place, end = 0, len(code)
     while place < end:
         operation = code[place]
-        if operation == _INVALID and code[place + 1 : place + 2] != b"\x5b":
+        if operation == _INVALID and code[place + 1 : place + 2] != _JUMPDEST:
             break  # nothing can go on behind INVALID but at a JUMPDEST: the rest is data
         following = place + 1
         if _PUSH1 <= operation <= _PUSH32:
