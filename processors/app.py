@@ -1,0 +1,92 @@
+"""The Faust app and its agents, one per stream.
+
+Embedded, the agents read in-process channels and Faust's Kafka machinery stays off; the switch is a `BootStrategy` with
+`enable_kafka = False`, as Faust's author gave it. A channel holds so many records and then makes the follower wait.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+import faust
+from faust.app.base import BootStrategy
+
+from streams.records import STREAMS, Record, Stream, stream_of
+
+CHANNEL_RECORDS = 64
+
+Handler: TypeAlias = Callable[[bytes | Record], Awaitable[None]]
+
+
+class _LocalBoot(BootStrategy):  # type: ignore[misc]
+    enable_kafka = False
+
+
+class _LocalApp(faust.App):  # type: ignore[misc]
+    """A Faust app without a broker."""
+
+    BootStrategy = _LocalBoot
+
+    async def on_start(self) -> None:
+        self.finalize()
+
+    async def on_started(self) -> None:
+        await super().on_started()
+        # Without a broker nobody else lets the agents read. It clears the queues, so it comes before the first record.
+        self.flow_control.resume()
+
+
+def add_agent(app: faust.App, stream: Stream, source: Any, handle: Handler) -> None:
+    """Declare the agent of a stream: it hands every record of `source` (a channel or a topic) to `handle`, in order."""
+
+    async def agent(records: Any) -> None:
+        async for record in records:
+            await handle(record)
+
+    app.agent(source, name=stream, concurrency=1)(agent)
+
+
+class LocalAgents:
+    """The agents of all streams, fed in process."""
+
+    def __init__(self, handle: Handler) -> None:
+        self._app = _LocalApp("fvm-pulse", web_enabled=False, stream_wait_empty=False)
+        self._channels: dict[Stream, Any] = {}
+        self._pending = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        for stream in STREAMS:
+            self._channels[stream] = self._app.channel(maxsize=CHANNEL_RECORDS)
+            add_agent(self._app, stream, self._channels[stream], self._counted(handle))
+
+    def _counted(self, handle: Handler) -> Handler:
+        async def counted(record: bytes | Record) -> None:
+            await handle(record)
+            self._pending -= 1
+            if self._pending == 0:
+                self._idle.set()
+
+        return counted
+
+    async def put(self, record: Record) -> None:
+        """Hand a record to its agent; waits while the channel is full."""
+        self._pending += 1
+        self._idle.clear()
+        await self._channels[stream_of(record)].put(record)
+
+    async def drained(self) -> None:
+        """Wait until every record that was put is done."""
+        await self._idle.wait()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["LocalAgents"]:
+        """Start the agents; stop them at the end."""
+        await self._app.start()
+        try:
+            # A record that is put before its agent reads would be lost, and Faust has no event for it.
+            while any(channel.subscriber_count < 1 for channel in self._channels.values()):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            yield self
+        finally:
+            await self._app.stop()

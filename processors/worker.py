@@ -1,0 +1,77 @@
+"""From a record to Redis: what every agent does with what it reads, embedded and distributed alike."""
+
+import time
+from collections.abc import Callable
+
+import structlog
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
+
+from processors.classify import Classifier
+from processors.folds import fold_logs, fold_tipset
+from processors.store import Store
+from streams.errors import RecordFault, StoreFault
+from streams.metrics import ProcessMetrics
+from streams.records import LogsRecord, Record, Rewind, TipsetRecord, decode, stream_of
+
+log = structlog.get_logger(__name__)
+
+LONGEST_PAUSE_SECONDS = 5.0
+
+
+class Worker:
+    """Applies records to one network's store.
+
+    A record is done only when Redis has it: an unreachable Redis is tried again for as long as it takes, and a record that can
+    never be applied goes to `dead_letter`. So an agent never raises.
+
+    Args:
+        store: where the totals are.
+        classifier: names the class of a contract.
+        metrics: of this process.
+        dead_letter: takes what can not be applied, with the reason.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        classifier: Classifier,
+        metrics: ProcessMetrics,
+        dead_letter: Callable[[bytes | Record, str], None] = lambda _value, _reason: None,
+    ) -> None:
+        self._store = store
+        self._classifier = classifier
+        self._metrics = metrics
+        self._dead_letter = dead_letter
+
+    async def process(self, value: bytes | Record) -> None:
+        """Take one record, as an object or as it travels."""
+        try:
+            record = decode(value) if isinstance(value, bytes) else value
+            await self._apply_for_sure(record)
+        except RecordFault as fault:
+            stream = "unknown" if isinstance(value, bytes) else stream_of(value)
+            log.warning("record set aside", stream=stream, reason=str(fault))
+            self._metrics.dead_letters.labels(stream).inc()
+            self._dead_letter(value, str(fault))
+
+    async def _apply_for_sure(self, record: Record) -> None:
+        attempts = AsyncRetrying(
+            retry=retry_if_exception_type(StoreFault),
+            wait=wait_exponential_jitter(initial=0.05, max=LONGEST_PAUSE_SECONDS),
+            before_sleep=lambda state: log.warning(
+                "Redis is away, trying again", reason=str(state.outcome.exception()) if state.outcome else "", tries=state.attempt_number
+            ),
+        )
+        async for attempt in attempts:
+            with attempt:
+                await self._apply(record)
+
+    async def _apply(self, record: Record) -> None:
+        match record:
+            case TipsetRecord():
+                await self._store.apply(record, fold_tipset(record, self._classifier))
+                self._metrics.tipset_latency_seconds.labels(record.network).observe(max(time.time() - record.noticed_at, 0))
+            case LogsRecord():
+                await self._store.apply(record, fold_logs(record, self._classifier))
+            case Rewind():
+                await self._store.apply(record, None)

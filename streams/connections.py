@@ -1,0 +1,192 @@
+"""Websockets in and out: the only loop that touches the network on behalf of the follower.
+
+Frames are always drained, whatever the consumers do: a node closes the channel of a slow reader. Records are pulled one at a
+time, so a slow store holds back the publishing and nothing else.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
+
+from streams.errors import UsageError
+from streams.follower import Dropped, Event, Follower, Position
+from streams.records import Contract, Record
+from streams.rpc import MAX_FRAME_BYTES
+
+log = structlog.get_logger(__name__)
+
+OPEN_TIMEOUT_SECONDS = 15.0
+PING_SECONDS = 20.0
+SHORTEST_NAP_SECONDS = 0.005
+_REFUSALS = {401: "the token was refused (401)", 403: "access was refused (403)", 404: "no RPC at this path (404)"}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a node is: its websocket URL and the header that lets us in."""
+
+    url: str
+    token: str | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The handshake headers."""
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
+
+class Sink(Protocol):
+    """Where records go: the seam between the streams and the processors."""
+
+    async def prepare(self, network: str, chain_id: int) -> Position:
+        """The network is known: get ready for its records, and say where to go on."""
+
+    async def put(self, record: Record) -> None:
+        """Take a record; returns when it is accepted, and waits while there is no room."""
+
+    async def keep(self, contracts: list[Contract]) -> None:
+        """Remember what was learnt of contracts for the next run."""
+
+
+class Connections:
+    """Runs a follower: connects it to its nodes, and its records to a sink.
+
+    Args:
+        follower: the state machine.
+        addresses: by the endpoint names that the follower knows.
+        sink: takes the records.
+        observe: is told each event of the follower.
+        clock: Unix time in seconds.
+    """
+
+    def __init__(
+        self,
+        follower: Follower,
+        addresses: Mapping[str, Address],
+        sink: Sink,
+        observe: Callable[[Event], None] = lambda _: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._follower = follower
+        self._addresses = addresses
+        self._sink = sink
+        self._observe = observe
+        self._clock = clock
+        self._stirred = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._sockets: dict[str, ClientConnection] = {}
+        self._talks: dict[str, tuple[int, asyncio.Task[None]]] = {}
+
+    async def run(self) -> None:
+        """Follow until cancelled.
+
+        Raises:
+            UsageError: every node refuses us, so waiting would not help.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._drive(group), name="drive")
+                group.create_task(self._publish(), name="publish")
+        except* UsageError as errors:
+            raise errors.exceptions[0] from None
+
+    async def _drive(self, group: asyncio.TaskGroup) -> None:
+        while True:
+            self._stirred.clear()
+            now = self._clock()
+            self._follower.tick(now)
+            self._connect(group, self._follower.wanted(now))
+            await self._send()
+            self._tell()
+            if (reason := self._follower.no_endpoint_left()) is not None:
+                raise UsageError(f"no node can be used: {reason}")
+            self._ready.set()
+            nap = max(self._follower.wake_at() - self._clock(), SHORTEST_NAP_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stirred.wait(), nap)
+
+    def _connect(self, group: asyncio.TaskGroup, wanted: Mapping[str, int]) -> None:
+        for name, (number, task) in list(self._talks.items()):
+            if task.done():
+                del self._talks[name]
+            elif wanted.get(name) != number:
+                task.cancel()
+        for name in wanted.keys() - self._talks.keys():
+            task = group.create_task(self._talk(name), name=f"talk to {name}")
+            task.add_done_callback(lambda _: self._stirred.set())
+            self._talks[name] = wanted[name], task
+
+    async def _send(self) -> None:
+        for name, frame in self._follower.requests():
+            socket = self._sockets.get(name)
+            if socket is not None:
+                with contextlib.suppress(ConnectionClosed):
+                    await socket.send(frame, text=True)
+
+    def _tell(self) -> None:
+        for event in self._follower.events():
+            self._observe(event)
+            if isinstance(event, Dropped):
+                log.warning("endpoint lost", endpoint=event.endpoint, reason=event.reason)
+
+    async def _talk(self, name: str) -> None:
+        """One connection, from its handshake to its end."""
+        address = self._addresses[name]
+        refused = False
+        try:
+            async with connect(
+                address.url,
+                additional_headers=address.headers,
+                max_size=MAX_FRAME_BYTES,
+                open_timeout=OPEN_TIMEOUT_SECONDS,
+                close_timeout=1,
+                ping_interval=PING_SECONDS,
+                compression=None,
+            ) as socket:
+                await self._drain(name, socket)
+            reason = "closed by the node"
+        except InvalidStatus as error:
+            status = error.response.status_code
+            reason, refused = _REFUSALS.get(status, f"HTTP {status}"), status in _REFUSALS
+        except InvalidURI as error:
+            reason, refused = str(error), True
+        except (OSError, WebSocketException, TimeoutError) as error:
+            reason = str(error) or type(error).__name__
+        self._follower.disconnected(name, reason, self._clock(), refused=refused)
+
+    async def _drain(self, name: str, socket: ClientConnection) -> None:
+        self._sockets[name] = socket
+        try:
+            self._follower.connected(name, self._clock())
+            self._stirred.set()
+            async for frame in socket:
+                self._follower.receive(name, frame, self._clock())
+                self._stirred.set()
+        finally:
+            del self._sockets[name]
+
+    async def _publish(self) -> None:
+        while self._follower.network is None or self._follower.chain_id is None:
+            await self._turn()
+        self._follower.resume(await self._sink.prepare(self._follower.network, self._follower.chain_id))
+        self._stirred.set()
+        while True:
+            record = self._follower.next_record()
+            if learnt := self._follower.take_learnt():
+                await self._sink.keep(learnt)
+            if record is None:
+                await self._turn()
+            else:
+                await self._sink.put(record)
+                self._stirred.set()
+
+    async def _turn(self) -> None:
+        """Wait until something may have changed."""
+        self._ready.clear()
+        await self._ready.wait()

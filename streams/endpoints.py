@@ -1,0 +1,132 @@
+"""Which node to talk to: the phases of an endpoint, its back-off, and the choice of a leader along the list."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from streams.chain import Link
+from streams.records import Hash
+from streams.wire import Cid
+
+FIRST_DELAY_SECONDS = 0.1
+LONGEST_DELAY_SECONDS = 30.0
+LAG_EPOCHS = 2
+"""How far a preferred node may be behind the leader and still take over again."""
+
+
+class Phase(Enum):
+    """Where an endpoint is between being left alone and being of use."""
+
+    IDLE = "idle"
+    CONNECTING = "connecting"
+    OPENING = "opening"
+    LIVE = "live"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The tipset to get to: the newest one that was executed, and (natively) the key of the one on top of it."""
+
+    hash: Hash
+    key: tuple[Cid, ...]
+    child: tuple[Cid, ...]
+    head_height: int
+
+
+@dataclass(slots=True)
+class Endpoint:
+    """One node of the list, and what it last said."""
+
+    name: str
+    phase: Phase = Phase.IDLE
+    since: float = 0.0
+    retry_at: float = 0.0
+    failures: int = 0
+    reason: str = ""
+    native: bool = False
+    head: Link | None = None
+    """The native head as `ChainNotify` told it, to check the next notice against."""
+    target: Target | None = None
+    heard_at: float = 0.0
+    counts_heights: bool = True
+    """Whether it can be asked for tipsets by height."""
+
+    connections: int = 0
+    """How many connections were begun; the number of the present one."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether a connection is open."""
+        return self.phase in {Phase.OPENING, Phase.LIVE}
+
+    @property
+    def busy(self) -> bool:
+        """Whether a connection is open or being made."""
+        return self.connected or self.phase is Phase.CONNECTING
+
+
+@dataclass(slots=True)
+class Endpoints:
+    """The list of nodes in order of preference.
+
+    Args:
+        names: the endpoints, preferred first.
+        jitter: a number in [0, 1) each time, so that many followers do not return at once.
+    """
+
+    names: Iterable[str]
+    jitter: Callable[[], float]
+    all: dict[str, Endpoint] = field(init=False)
+    leader: Endpoint | None = None
+
+    def __post_init__(self) -> None:
+        self.all = {name: Endpoint(name) for name in self.names}
+
+    def failed(self, endpoint: Endpoint, reason: str, now: float, *, refused: bool) -> None:
+        """The endpoint is of no use now; it is tried again later, a refused one never."""
+        endpoint.failures += 1
+        delay = min(FIRST_DELAY_SECONDS * 2 ** min(endpoint.failures - 1, 16), LONGEST_DELAY_SECONDS)
+        endpoint.phase = Phase.REFUSED if refused else Phase.IDLE
+        endpoint.retry_at = now + delay * (0.5 + self.jitter() / 2)
+        endpoint.reason = reason
+        endpoint.head, endpoint.target = None, None
+        if self.leader is endpoint:
+            self.leader = None
+
+    def elect(self) -> bool:
+        """Choose the leader: the first live endpoint that is not behind. Returns whether it changed."""
+        live = [one for one in self.all.values() if one.phase is Phase.LIVE and one.target is not None]
+        highest = max((one.target.head_height for one in live if one.target), default=0)
+        chosen = next((one for one in live if one.target and one.target.head_height >= highest - LAG_EPOCHS), None)
+        changed = chosen is not self.leader
+        self.leader = chosen
+        return changed
+
+    def wanted(self, now: float) -> dict[str, int]:
+        """The endpoints that should be connected, each with the number of the connection; marks those that begin to connect.
+
+        Beside the leader these are the ones before it, to return to them; without a leader it is one at a time.
+        """
+        keep = {one.name: one.connections for one in self._candidates() if one.busy}
+        if self.leader is not None:
+            keep[self.leader.name] = self.leader.connections
+        for one in self._candidates():
+            if one.phase is Phase.IDLE and one.retry_at <= now and (self.leader is not None or not keep):
+                one.phase, one.since, one.connections = Phase.CONNECTING, now, one.connections + 1
+                keep[one.name] = one.connections
+        return keep
+
+    def _candidates(self) -> list[Endpoint]:
+        order = list(self.all.values())
+        return order if self.leader is None else order[: order.index(self.leader)]
+
+    def wake_at(self) -> float | None:
+        """When the next endpoint may be tried again."""
+        return min((one.retry_at for one in self._candidates() if one.phase is Phase.IDLE), default=None)
+
+    def all_refused(self) -> str | None:
+        """Why there is nobody left to talk to, None while there is."""
+        if all(one.phase is Phase.REFUSED for one in self.all.values()):
+            return "; ".join(f"{one.name}: {one.reason}" for one in self.all.values())
+        return None

@@ -1,0 +1,144 @@
+"""One endpoint's JSON-RPC session, without the wire: numbers requests, matches answers, types the notices."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import msgspec
+from msgspec import Raw, Struct
+
+from streams.errors import NodeFault
+from streams.wire import EthHeader, HeadChange, StreamedLog, read
+
+MAX_FRAME_BYTES = 32 * 2**20
+"""A block of 10,000 messages with its receipts is about 20 MiB."""
+
+NULL_ROUND = 12
+"""Lotus: the requested epoch had no tipset."""
+RANGE_TOO_WIDE = -32005
+NO_SUCH_METHOD = -32601
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A question to the node."""
+
+    method: str
+    params: tuple[Any, ...] = ()
+
+
+class RpcError(Struct, frozen=True):
+    """The error object of a JSON-RPC answer."""
+
+    code: int = 0
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back for a call: one of `result` and `error`."""
+
+    call: Call
+    result: Raw | None = None
+    error: RpcError | None = None
+
+    def required(self) -> Raw:
+        """The result.
+
+        Raises:
+            NodeFault: the node answered with an error.
+        """
+        if self.result is None:
+            error = self.error or RpcError(message="no result")
+            raise NodeFault(f"{self.call.method}: {error.message[:200] or 'error'} (code {error.code})")
+        return self.result
+
+
+@dataclass(frozen=True, slots=True)
+class HeadChanges:
+    """A `ChainNotify` notice: what to revert and apply, in order."""
+
+    changes: tuple[HeadChange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelClosed:
+    """The node ended the `ChainNotify` channel (a slow reader, or a shutdown)."""
+
+
+Notice: TypeAlias = HeadChanges | ChannelClosed | EthHeader | StreamedLog
+
+
+class _Frame(Struct):
+    id: int | str | None = None
+    method: str = ""
+    params: Raw = Raw(b"null")
+    result: Raw = Raw()
+    error: RpcError | None = None
+
+
+class _Subscription(Struct):
+    subscription: str
+    result: Raw
+
+
+class _LogMark(Struct, rename="camel"):
+    transaction_hash: str | None = None
+
+
+class Session:
+    """The requests in flight on one connection, and its subscriptions by their ids."""
+
+    def __init__(self) -> None:
+        self._next_id = 1
+        self._waiting: dict[int, Call] = {}
+
+    def request(self, call: Call) -> tuple[int, bytes]:
+        """The number and the frame of a new request."""
+        number, self._next_id = self._next_id, self._next_id + 1
+        self._waiting[number] = call
+        return number, msgspec.json.encode({"jsonrpc": "2.0", "id": number, "method": call.method, "params": call.params})
+
+    def forget(self, number: int) -> None:
+        """Stop waiting for an answer; a late one is ignored."""
+        self._waiting.pop(number, None)
+
+    def receive(self, data: bytes | str) -> Iterator[tuple[int, Answer] | Notice]:
+        """What a frame says: answers with their numbers, and notices. A batch is several.
+
+        Raises:
+            NodeFault: the frame is too long, not JSON, or not JSON-RPC.
+        """
+        if len(data) > MAX_FRAME_BYTES:
+            raise NodeFault(f"a frame of {len(data)} bytes: more than {MAX_FRAME_BYTES}")
+        raw = data.encode() if isinstance(data, str) else data
+        frames = read(raw, list[_Frame], "frame") if raw.lstrip()[:1] == b"[" else [read(raw, _Frame, "frame")]
+        for frame in frames:
+            said = self._one(frame)
+            if said is not None:
+                yield said
+
+    def _one(self, frame: _Frame) -> tuple[int, Answer] | Notice | None:
+        match frame.method:
+            case "xrpc.ch.val":
+                _, changes = read(frame.params, tuple[int, tuple[HeadChange, ...]], "ChainNotify")
+                return HeadChanges(changes)
+            case "xrpc.ch.close":
+                return ChannelClosed()
+            case "eth_subscription":
+                return self._subscribed(frame)
+        if not isinstance(frame.id, int):
+            return None
+        call = self._waiting.pop(frame.id, None)
+        if call is None:
+            return None
+        said = frame.error is None and bytes(frame.result) not in {b"", b"null"}
+        return frame.id, Answer(call, frame.result if said else None, frame.error)
+
+    @staticmethod
+    def _subscribed(frame: _Frame) -> Notice:
+        result = read(frame.params, _Subscription, "eth_subscription").result
+        # The node may notify before it has answered the subscription, so the kind is read off the value.
+        if read(result, _LogMark, "eth_subscription").transaction_hash is not None:
+            return read(result, StreamedLog, "eth_subscribe logs")
+        return read(result, EthHeader, "eth_subscribe newHeads")

@@ -1,0 +1,89 @@
+"""The streamed logs as a witness: what `eth_subscribe logs` said of a tipset must be what its receipts hold.
+
+The receipts are what is counted. The stream tells when a node's receipts were incomplete, where nothing else does.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from streams.chain import Link
+from streams.records import Hash, Log
+from streams.wire import StreamedLog
+
+CONFIRMED_EPOCHS = 5
+"""How deep a tipset must lie before it is compared: by then its logs have come."""
+WATCHED_TIPSETS = 2_000
+WATCHED_LOGS = 20_000
+"""Bounds of what is kept; beyond them a tipset is not compared."""
+
+_Identity: TypeAlias = tuple[Hash, str, tuple[Hash, ...], str]
+
+
+class StreamedLogs:
+    """The logs that one endpoint streamed, by tipset, against those that were published."""
+
+    def __init__(self) -> None:
+        self._source: str | None = None
+        self._covered: dict[Hash, Counter[_Identity]] = {}
+        self._published: dict[Hash, tuple[int, Counter[_Identity]]] = {}
+        self._unsure: set[Hash] = set()
+        """Tipsets whose logs were first streamed before we listened."""
+
+    def subscribed(self, endpoint: str) -> None:
+        """This endpoint streams its logs from now on; the first one is listened to."""
+        if self._source is None:
+            self._source = endpoint
+
+    def unsubscribed(self, endpoint: str) -> None:
+        """The stream broke: what it told so far may lack something."""
+        if self._source == endpoint:
+            self._source = None
+            self._covered.clear()
+            self._unsure.clear()
+
+    def covers(self, endpoint: str, block: Hash) -> None:
+        """The node executes this tipset while we listen, so all its logs will be streamed."""
+        if endpoint == self._source and block not in self._unsure and len(self._covered) < WATCHED_TIPSETS:
+            self._covered.setdefault(block, Counter())
+
+    def notice(self, endpoint: str, log: StreamedLog) -> None:
+        """A log was streamed, or taken back."""
+        block = log.block_hash.lower()
+        if endpoint != self._source or block in self._unsure:
+            return
+        seen = self._covered.setdefault(block, Counter())
+        identity = (
+            log.transaction_hash.lower(),
+            log.address.lower(),
+            tuple(topic.lower() for topic in log.topics),
+            log.data,
+        )
+        seen[identity] += -1 if log.removed else 1
+        if seen[identity] < 0 or len(seen) > WATCHED_LOGS:
+            del self._covered[block]
+            self._unsure.add(block)
+
+    def published(self, link: Link, logs: Sequence[Log], transactions: Sequence[Hash]) -> None:
+        """These logs of a tipset were published."""
+        if link.hash in self._covered:
+            expected = Counter((transactions[log.transaction].lower(), log.emitter, log.topics, log.data) for log in logs)
+            self._published[link.hash] = (link.height, expected)
+
+    def rewound(self, height: int) -> None:
+        """Everything above `height` is undone."""
+        self._published = {block: one for block, one in self._published.items() if one[0] <= height}
+
+    def mismatches(self, tip: int) -> list[int]:
+        """The heights that lie deep enough below `tip` by now and do not agree; each is told once."""
+        due = [block for block, (height, _) in self._published.items() if height <= tip - CONFIRMED_EPOCHS]
+        wrong = []
+        for block in due:
+            height, expected = self._published.pop(block)
+            streamed = self._covered.pop(block, None)
+            if streamed is not None and +streamed != expected:
+                wrong.append(height)
+        if len(self._covered) + len(self._unsure) >= WATCHED_TIPSETS:
+            self._covered.clear()
+            self._unsure.clear()
+        return wrong

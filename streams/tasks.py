@@ -1,0 +1,198 @@
+"""Questions as generators: a fetch yields calls, is sent their answers, and returns what it made of them.
+
+Nothing here waits or sends. `Tasks` turns the calls of many fetches into numbered frames, at most so many in flight on one
+endpoint, and hands each fetch its answers when all of them are there.
+"""
+
+from collections import deque
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, TypeVar
+
+from streams.errors import NodeFault
+from streams.rpc import Answer, Call, Session
+
+T = TypeVar("T")
+Key: TypeAlias = tuple[str, object]
+Fetch: TypeAlias = Generator[tuple[Call, ...], tuple[Answer, ...], T]
+
+
+def gather(fetches: Sequence[Fetch[T]]) -> Fetch[list[T]]:
+    """Run several fetches side by side, in lockstep; the results stand in their order."""
+    results: dict[int, T] = {}
+    waiting: dict[int, tuple[Call, ...]] = {}
+
+    def step(index: int, answers: tuple[Answer, ...] | None) -> None:
+        try:
+            # A generator that has not started takes None and nothing else.
+            waiting[index] = fetches[index].send(answers)  # type: ignore[arg-type]
+        except StopIteration as stop:
+            waiting.pop(index, None)
+            results[index] = stop.value
+
+    for index in range(len(fetches)):
+        step(index, None)
+    while waiting:
+        asked = list(waiting.items())
+        answers = yield tuple(call for _, calls in asked for call in calls)
+        start = 0
+        for index, calls in asked:
+            step(index, answers[start : start + len(calls)])
+            start += len(calls)
+    return [results[index] for index in range(len(fetches))]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A task ended, with what its fetch returned."""
+
+    key: Key
+    endpoint: str
+    result: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A task ended, since the node is wrong."""
+
+    key: Key
+    endpoint: str
+    fault: NodeFault
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One call came back (`outcome` ok or error) or did not (timeout), after so many seconds."""
+
+    endpoint: str
+    method: str
+    outcome: str
+    seconds: float
+
+
+Outcome: TypeAlias = Done | Failed | Answered
+
+
+@dataclass(slots=True)
+class _Task:
+    key: Key
+    fetch: Fetch[Any]
+    slots: list[Answer | None] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    task: _Task
+    slot: int
+    call: Call
+    sent_at: float
+
+
+@dataclass(slots=True)
+class _Line:
+    """One endpoint's connection: its session, what flies and what waits for a place."""
+
+    session: Session = field(default_factory=Session)
+    flying: dict[int, _Flight] = field(default_factory=dict)
+    queued: deque[tuple[_Task, int, Call]] = field(default_factory=deque)
+    tasks: dict[Key, _Task] = field(default_factory=dict)
+
+
+class Tasks:
+    """The fetches that are under way, by endpoint and key."""
+
+    def __init__(self, *, in_flight: int, timeout_seconds: float) -> None:
+        self._in_flight = in_flight
+        self._timeout_seconds = timeout_seconds
+        self._lines: dict[str, _Line] = {}
+        self._frames: list[tuple[str, bytes]] = []
+
+    def open(self, endpoint: str) -> Session:
+        """A new connection to `endpoint`: its session."""
+        line = self._lines[endpoint] = _Line()
+        return line.session
+
+    def close(self, endpoint: str) -> None:
+        """The connection is gone, and all that was asked on it."""
+        self._lines.pop(endpoint, None)
+        self._frames = [(name, frame) for name, frame in self._frames if name != endpoint]
+
+    def running(self, endpoint: str, key: Key) -> bool:
+        """Whether this task is under way."""
+        return endpoint in self._lines and key in self._lines[endpoint].tasks
+
+    def frames(self) -> list[tuple[str, bytes]]:
+        """What to send since the last time, with the endpoint to send it to."""
+        frames, self._frames = self._frames, []
+        return frames
+
+    def start(self, endpoint: str, key: Key, fetch: Fetch[Any], now: float) -> list[Outcome]:
+        """Begin a task; one that needs no answer is done at once."""
+        line = self._lines[endpoint]
+        task = line.tasks[key] = _Task(key, fetch)
+        return self._step(endpoint, line, task, None, now)
+
+    def answer(self, endpoint: str, number: int, answer: Answer, now: float) -> list[Outcome]:
+        """An answer came; what ended with it."""
+        line = self._lines.get(endpoint)
+        flight = line.flying.pop(number, None) if line is not None else None
+        if line is None or flight is None:
+            return []
+        outcome = "ok" if answer.error is None else "error"
+        outcomes: list[Outcome] = [Answered(endpoint, flight.call.method, outcome, now - flight.sent_at)]
+        task = flight.task
+        task.slots[flight.slot] = answer
+        if line.tasks.get(task.key) is task and all(slot is not None for slot in task.slots):
+            outcomes += self._step(endpoint, line, task, tuple(slot for slot in task.slots if slot is not None), now)
+        self._fill(endpoint, line, now)
+        return outcomes
+
+    def expire(self, now: float) -> list[Outcome]:
+        """Give up what was not answered in time."""
+        outcomes: list[Outcome] = []
+        for endpoint, line in self._lines.items():
+            late = [number for number, flight in line.flying.items() if now - flight.sent_at >= self._timeout_seconds]
+            for number in late:
+                flight = line.flying.pop(number)
+                line.session.forget(number)
+                outcomes.append(Answered(endpoint, flight.call.method, "timeout", now - flight.sent_at))
+                if line.tasks.get(flight.task.key) is flight.task:
+                    fault = NodeFault(f"{flight.call.method}: no answer in {self._timeout_seconds:g} s")
+                    outcomes.append(self._end(endpoint, line, flight.task, fault))
+            self._fill(endpoint, line, now)
+        return outcomes
+
+    def deadline(self) -> float | None:
+        """When the oldest request in flight will have taken too long."""
+        sent = [flight.sent_at for line in self._lines.values() for flight in line.flying.values()]
+        return min(sent) + self._timeout_seconds if sent else None
+
+    def _step(self, endpoint: str, line: _Line, task: _Task, answers: tuple[Answer, ...] | None, now: float) -> list[Outcome]:
+        try:
+            calls = task.fetch.send(answers)  # type: ignore[arg-type]
+            while not calls:
+                calls = task.fetch.send(())
+        except StopIteration as stop:
+            del line.tasks[task.key]
+            return [Done(task.key, endpoint, stop.value)]
+        except NodeFault as fault:
+            return [self._end(endpoint, line, task, fault)]
+        task.slots = [None] * len(calls)
+        line.queued.extend((task, slot, call) for slot, call in enumerate(calls))
+        self._fill(endpoint, line, now)
+        return []
+
+    @staticmethod
+    def _end(endpoint: str, line: _Line, task: _Task, fault: NodeFault) -> Failed:
+        del line.tasks[task.key]
+        task.fetch.close()
+        return Failed(task.key, endpoint, fault)
+
+    def _fill(self, endpoint: str, line: _Line, now: float) -> None:
+        while line.queued and len(line.flying) < self._in_flight:
+            task, slot, call = line.queued.popleft()
+            if line.tasks.get(task.key) is not task:
+                continue
+            number, frame = line.session.request(call)
+            line.flying[number] = _Flight(task, slot, call, now)
+            self._frames.append((endpoint, frame))

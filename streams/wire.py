@@ -1,0 +1,216 @@
+"""What a node says, typed: the fields of its answers and notices that are used here, and nothing else.
+
+Decoding checks every shape, so nonsense ends as `NodeFault` at this border and never travels further.
+"""
+
+import base64
+import hashlib
+import re
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta, Raw, Struct, field
+
+from streams.errors import NodeFault
+from streams.records import Address, Hash
+
+T = TypeVar("T")
+
+Quantity = Annotated[str, Meta(pattern="^0x[0-9a-fA-F]{1,64}$")]
+HexHash = Annotated[str, Meta(pattern="^0x[0-9a-fA-F]{64}$")]
+HexAddress = Annotated[str, Meta(pattern="^0x[0-9a-fA-F]{40}$")]
+HexData = Annotated[str, Meta(pattern="^0x[0-9a-fA-F]*$")]
+Amount = Annotated[str, Meta(pattern="^-?[0-9]{1,40}$")]
+Height = Annotated[int, Meta(ge=0, le=2**48)]
+
+EAM: Address = "0xff0000000000000000000000000000000000000a"
+"""f010, the Ethereum address manager: it creates contracts."""
+BURNT_FUNDS: Address = "0xff00000000000000000000000000000000000063"
+"""f099: its balance is all the FIL ever burnt."""
+
+_MASK = "0xff" + "00" * 11
+_FIRST_USER_ACTOR = 100
+
+
+class Cid(Struct, frozen=True):
+    """A content identifier as Lotus writes it."""
+
+    text: Annotated[str, Meta(pattern="^b[a-z2-7]{1,200}$")] = field(name="/")
+
+
+class BlockHeader(Struct, frozen=True, rename="pascal"):
+    """The fields of a Filecoin block header that give its place in the chain."""
+
+    parents: list[Cid]
+    height: Height
+    timestamp: int = 0
+
+
+class Tipset(Struct, frozen=True, rename="pascal"):
+    """`Filecoin.ChainGetTipSet` and the values of `Filecoin.ChainNotify`."""
+
+    cids: Annotated[list[Cid], Meta(min_length=1)]
+    blocks: Annotated[list[BlockHeader], Meta(min_length=1)]
+    height: Height
+
+
+class HeadChange(Struct, frozen=True, rename="pascal"):
+    """One step of a `ChainNotify` notice: `current`, `apply` or `revert`."""
+
+    type: str
+    val: Tipset
+
+
+class Transaction(Struct, frozen=True, rename="camel"):
+    """A message in its eth form (`eth_getBlockByHash(hash, true)`)."""
+
+    hash: HexHash
+    sender: HexAddress = field(name="from")
+    gas: Quantity
+    to: HexAddress | None = None
+    value: Quantity = "0x0"
+    input: HexData = "0x"
+    max_fee_per_gas: Quantity | None = None
+    max_priority_fee_per_gas: Quantity | None = None
+    gas_price: Quantity | None = None
+
+    @property
+    def gas_fee_cap(self) -> int:
+        """In attoFIL per unit of gas; a legacy transaction has one price for all."""
+        return int(self.max_fee_per_gas or self.gas_price or "0x0", 16)
+
+    @property
+    def gas_premium(self) -> int:
+        """In attoFIL per unit of gas."""
+        return int(self.max_priority_fee_per_gas or self.gas_price or "0x0", 16)
+
+
+class EthBlock(Struct, frozen=True, rename="camel"):
+    """A tipset in its eth form, with its messages."""
+
+    hash: HexHash
+    parent_hash: HexHash
+    number: Quantity
+    timestamp: Quantity
+    base_fee_per_gas: Quantity = "0x0"
+    transactions: list[Transaction] = []
+
+
+class EthHeader(Struct, frozen=True, rename="camel"):
+    """What `newHeads` announces, and a block of which only the place is of interest."""
+
+    hash: HexHash
+    parent_hash: HexHash
+    number: Quantity
+    timestamp: Quantity = "0x0"
+
+
+class ReceiptLog(Struct, frozen=True, rename="camel"):
+    """An event of a receipt. Its own index is not trusted: streamed ones are always 0."""
+
+    address: HexAddress
+    topics: list[HexHash] = []
+    data: HexData = "0x"
+
+
+class StreamedLog(ReceiptLog, frozen=True, rename="camel", kw_only=True):
+    """An event of an `eth_subscribe logs` notice."""
+
+    block_hash: HexHash
+    transaction_hash: HexHash
+    removed: bool = False
+
+
+class Receipt(Struct, frozen=True, rename="camel"):
+    """An element of `eth_getBlockReceipts`."""
+
+    transaction_hash: HexHash
+    block_hash: HexHash
+    block_number: Quantity
+    gas_used: Quantity
+    status: Quantity = "0x0"
+    contract_address: HexAddress | None = None
+    logs: list[ReceiptLog] = []
+
+
+class NativeReceipt(Struct, frozen=True, rename="pascal"):
+    """An element of `Filecoin.ChainGetParentReceipts`."""
+
+    exit_code: int
+    gas_used: int
+    events_root: Cid | None = None
+
+
+class EventEntry(Struct, frozen=True, rename="pascal"):
+    """One key of a native event; EVM logs have the keys t1 to t4 and d."""
+
+    key: str
+
+
+class NativeEvent(Struct, frozen=True, rename="pascal"):
+    """An element of `Filecoin.ChainGetEvents`."""
+
+    entries: list[EventEntry]
+
+
+class Actor(Struct, frozen=True, rename="pascal"):
+    """`Filecoin.StateGetActor`."""
+
+    balance: Amount
+    delegated_address: str | None = None
+
+
+_decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
+
+
+def read(raw: Raw | bytes, shape: type[T], what: str) -> T:
+    """`raw` as a `shape`.
+
+    Raises:
+        NodeFault: it is of another shape; the message names `what` was asked.
+    """
+    decoder = _decoders.get(shape)
+    if decoder is None:
+        decoder = _decoders[shape] = msgspec.json.Decoder(shape)
+    try:
+        return decoder.decode(raw)  # type: ignore[no-any-return]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise NodeFault(f"{what}: the answer has another shape ({error})") from error
+
+
+def tipset_hash(cids: list[Cid] | tuple[Cid, ...]) -> Hash:
+    """The eth block hash of the tipset with this key: the blake2b-256 of the CBOR byte string of its block CIDs.
+
+    Source: Lotus `types.TipSetKey.Cid` and `ethtypes.EthHashFromCid`.
+
+    Raises:
+        NodeFault: not base32.
+    """
+    try:
+        key = b"".join(_base32(cid.text[1:]) for cid in cids)
+    except ValueError as error:
+        raise NodeFault(f"tipset key: {error}") from error
+    size = len(key)
+    header = bytes((0x58, size)) if size < 1 << 8 else b"\x59" + size.to_bytes(2, "big")
+    return "0x" + hashlib.blake2b(header + key, digest_size=32).hexdigest()
+
+
+def actor_id(address: Address) -> int | None:
+    """The id in a masked address (`0xff` + 11 zero bytes + id), None for any other."""
+    return int(address[len(_MASK) :], 16) if address.startswith(_MASK) else None
+
+
+def may_have_eth_name(address: Address) -> bool:
+    """Whether this masked id could be an EthAccount or a contract under its other name."""
+    identifier = actor_id(address)
+    return identifier is not None and identifier >= _FIRST_USER_ACTOR
+
+
+def eth_name(delegated: str | None) -> Address | None:
+    """The 0x form of an `f410…` address, None for any other."""
+    match = re.fullmatch("[ft]410f([a-z2-7]{39})", delegated or "")
+    return "0x" + _base32(match[1])[:20].hex() if match else None
+
+
+def _base32(text: str) -> bytes:
+    return base64.b32decode(text.upper() + "=" * (-len(text) % 8))
