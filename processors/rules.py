@@ -125,7 +125,7 @@ def indicator_alerts() -> Iterator[Alert]:
             labels={"hold": hold},
             summary="An indicator is beyond its threshold.",
             description=(
-                "{{ $labels.indicator }} of {{ $labels.network }} over {{ $labels.window }} is {{ $value | humanize }},"
+                '{{ $labels.indicator }} of {{ $labels.network }} over {{ $labels.window }} is {{ $value | printf "%.4g" }},'
                 " {{ $labels.bound }} its {{ $labels.severity }} level."
             ),
         )
@@ -245,7 +245,7 @@ def truth_alerts() -> Iterator[Alert]:
             keep="15m",
             severity="warning",
             summary=what,
-            description=f"{say}: {{{{ $value | humanize }}}} in the last 15 minutes.",
+            description=f"{say}: about {{{{ $value | humanize }}}} in the last 15 minutes.",
         )
     yield Alert(
         name="FvmDeepReorg",
@@ -256,7 +256,7 @@ def truth_alerts() -> Iterator[Alert]:
         keep="15m",
         severity="warning",
         summary="A reorg was deeper than 10 epochs.",
-        description="{{ $labels.network }}: {{ $value | humanize }} such reorgs in the last 30 minutes.",
+        description="{{ $labels.network }}: about {{ $value | humanize }} such reorgs in the last 30 minutes.",
     )
 
 

@@ -1,0 +1,124 @@
+"""The committed dashboards against the rules of Grafana's dashboard linter, as far as they make sense here."""
+
+import json
+import re
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import promql_parser
+import pytest
+import yaml
+
+from tests.deploy.test_rules import RECORDED, exposed, selectors
+
+ROOT = Path(__file__).parents[2]
+BOARDS = sorted((ROOT / "grafana/dashboards").glob("*.json"))
+SOURCE = {"type": "prometheus", "uid": "${datasource}"}
+
+
+@pytest.fixture(params=BOARDS, ids=lambda path: path.name)
+def board(request: pytest.FixtureRequest) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(request.param.read_text())
+    return found
+
+
+def panels(board: dict[str, Any]) -> list[dict[str, Any]]:
+    """Panels that show data."""
+    return [panel for panel in board["panels"] if panel["type"] != "row"]
+
+
+def queries(board: dict[str, Any]) -> Iterator[str]:
+    for panel in panels(board):
+        yield from (target["expr"] for target in panel["targets"])
+    yield from (one["expr"] for one in board["annotations"]["list"] if "expr" in one)
+
+
+def parsed(expr: str) -> Any:
+    """The expression with Grafana's own variable replaced."""
+    return promql_parser.parse(expr.replace("$__rate_interval", "5m"))
+
+
+def test_there_is_a_dashboard() -> None:
+    """Otherwise nothing below says anything."""
+    assert BOARDS
+
+
+def test_identity(board: dict[str, Any]) -> None:
+    """A stable uid, UTC, not editable, refreshed no faster than the chain, no id of a server."""
+    assert re.fullmatch(r"fvm-pulse-[a-z-]+", board["uid"])
+    assert board["timezone"] == "utc"
+    assert board["editable"] is False
+    assert board["refresh"] == "30s"
+    assert board.get("id") is None
+
+
+def test_the_data_source_is_a_variable(board: dict[str, Any]) -> None:
+    """On every panel, target, variable and annotation."""
+    for panel in panels(board):
+        assert panel["datasource"] == SOURCE
+        assert all(target["datasource"] == SOURCE for target in panel["targets"])
+    assert all(one["datasource"] == SOURCE for one in board["annotations"]["list"])
+    source, *others = board["templating"]["list"]
+    assert (source["name"], source["type"]) == ("datasource", "datasource")
+    for variable in others:
+        assert variable["datasource"] == SOURCE
+        assert (variable["refresh"], variable["multi"], variable["includeAll"], variable["allValue"]) == (2, True, True, ".+")
+
+
+def test_panels_explain_themselves(board: dict[str, Any]) -> None:
+    """Title, description, unit, and a word for no data."""
+    for panel in panels(board):
+        assert panel["title"]
+        assert panel["description"]
+        assert panel["fieldConfig"]["defaults"]["unit"]
+        assert panel["fieldConfig"]["defaults"]["noValue"]
+
+
+def test_ids_and_places(board: dict[str, Any]) -> None:
+    """Unique ids, unique titles, no panel over another, all within 24 columns."""
+    ids = [panel["id"] for panel in board["panels"]]
+    assert len(ids) == len(set(ids))
+    titles = [panel["title"] for panel in panels(board)]
+    assert len(titles) == len(set(titles))
+    places = [panel["gridPos"] for panel in board["panels"]]
+    assert all(place["x"] + place["w"] <= 24 for place in places)
+    for one, other in combinations(places, 2):
+        apart = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
+        assert apart or one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"], (one, other)
+
+
+def test_references_are_unique_in_a_panel(board: dict[str, Any]) -> None:
+    """Two targets of one panel have different names."""
+    for panel in panels(board):
+        names = [target["refId"] for target in panel["targets"]]
+        assert len(names) == len(set(names))
+
+
+def test_queries(board: dict[str, Any]) -> None:
+    """They parse, read series that exist, choose by the variables, and take rates of counters only."""
+    known = exposed() | RECORDED
+    for query in queries(board):
+        for selector in selectors(parsed(query)):
+            assert selector.name in known, query
+            matchers = {(matcher.name, matcher.value) for matcher in selector.matchers.matchers}
+            assert ("job", "$job") in matchers or selector.name in RECORDED, query
+            assert ("network", "$network") in matchers or selector.name.startswith(("pulse_endpoint", "pulse_rpc")), query
+        for name in re.findall(r"(?:rate|increase)\((\w+)", query):
+            assert name.endswith(("_total", "_count", "_sum", "_bucket")), query
+        assert re.findall(r"\[(.*?)\]", query) in ([], ["$__rate_interval"], ["$__rate_interval"] * 2), query
+
+
+def test_provisioning_fits() -> None:
+    """The files name each other and the paths of the compose file."""
+    sources = yaml.safe_load((ROOT / "grafana/provisioning/datasources/prometheus.yaml").read_text())["datasources"]
+    (provider,) = yaml.safe_load((ROOT / "grafana/provisioning/dashboards/fvm-pulse.yaml").read_text())["providers"]
+    prometheus = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    compose = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
+    by_type = {source["type"]: source for source in sources}
+    assert by_type["prometheus"]["jsonData"]["alertmanagerUid"] == by_type["alertmanager"]["uid"]
+    assert by_type["prometheus"]["jsonData"]["timeInterval"] == prometheus["global"]["scrape_interval"]
+    assert "folder" not in provider
+    mounts = compose["services"]["grafana"]["volumes"]
+    assert f"../grafana/dashboards:{provider['options']['path']}:ro" in mounts
