@@ -16,7 +16,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
 
 from streams.errors import UsageError
-from streams.follower import Dropped, Event, Follower, Position
+from streams.events import Dropped, Event, Position
+from streams.follower import Follower
 from streams.records import Contract, Record
 from streams.rpc import MAX_FRAME_BYTES
 

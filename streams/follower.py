@@ -17,105 +17,29 @@ out-of-order notices, a slow reader's lost channel, a silent node and a failover
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
+from functools import partial
+from typing import Any
 
-from streams.chain import FINALITY_EPOCHS, Case, Extends, Fork, Gap, Known, Link, Published, Tail, reconcile
+from streams.chain import Link
 from streams.endpoints import Endpoint, Endpoints, Phase, Target
-from streams.enrich import Assembled, Greeting, Memory, assemble, build, fetch_link, fetch_link_at, greet, latest_link
+from streams.enrich import Assembled, assemble, build
 from streams.errors import NodeFault
+from streams.events import Dropped, Event, Incomplete, Live, LogMismatch, Policy, Position, Reorg
+from streams.greeting import Greeting, fetch_link, fetch_link_at, greet, latest_link
+from streams.memory import Memory
+from streams.pursuit import Pursuit
 from streams.records import STREAMS, Contract, Hash, Record, Rewind
 from streams.rpc import Answer, ChannelClosed, HeadChanges, Notice, Session
 from streams.streamed import StreamedLogs
-from streams.tasks import Answered, Done, Failed, Fetch, Outcome, Tasks
+from streams.tasks import Answered, Done, Failed, Fetch, Key, Outcome, Tasks
 from streams.wire import EthHeader, StreamedLog, tipset_hash
 
 OPENING_SECONDS = 30.0
 PATIENCE = 4
 """How many times a question may fail before the endpoint is left."""
-PREFETCH_EPOCHS = 64
 COUNTER_BITS = 32
 NETWORKS = {314: "mainnet", 314159: "calibrationnet", 31415926: "devnet"}
 """Labels for chain ids whose node does not tell its network's name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """The numbers that an operator may set.
-
-    Attributes:
-        look_back_epochs: how far below the head a gap is filled.
-        concurrency: requests in flight on one endpoint, and tipsets assembled ahead.
-        stale_after_seconds: how long a live node may announce nothing.
-        request_timeout_seconds: how long an answer may take.
-        incomplete_retries: how often receipts that seem incomplete are read again before they are published as such.
-        incomplete_delay_seconds: the pause before the first of these; it doubles.
-    """
-
-    look_back_epochs: int = 2000
-    concurrency: int = 8
-    stale_after_seconds: float = 120.0
-    request_timeout_seconds: float = 30.0
-    incomplete_retries: int = 3
-    incomplete_delay_seconds: float = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Where to go on: what the store holds of earlier runs.
-
-    Attributes:
-        incarnation: a number that is larger for each run of a follower.
-        published: the processed tipsets that may still be undone.
-        reserved: the height up to which an earlier run may have published, None if there was none.
-        memory: what earlier runs learnt.
-    """
-
-    incarnation: int
-    published: tuple[Published, ...]
-    reserved: int | None
-    memory: Memory
-
-
-@dataclass(frozen=True, slots=True)
-class Reorg:
-    """So many published epochs were undone."""
-
-    depth_epochs: int
-
-
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """An endpoint was left or lost, and why."""
-
-    endpoint: str
-    reason: str
-    refused: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Live:
-    """An endpoint greeted us and is followed or held ready."""
-
-    endpoint: str
-    native: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Incomplete:
-    """A tipset was published although its receipts seem incomplete."""
-
-    height: int
-    complaint: str
-
-
-@dataclass(frozen=True, slots=True)
-class LogMismatch:
-    """The streamed logs of a tipset differ from its receipts'."""
-
-    height: int
-
-
-Event: TypeAlias = Answered | Reorg | Dropped | Live | Incomplete | LogMismatch
 
 
 @dataclass(slots=True)
@@ -154,20 +78,12 @@ class Follower:
         self._sessions: dict[str, Session] = {}
         self._position: Position | None = None
         self._memory = Memory()
-        self._tail = Tail()
+        self._pursuit = Pursuit(self._policy.look_back_epochs)
         self._next_sequence = 0
-        self._top = -1
-        self._since: int | None = None
-        self._must_rewind = False
-        self._links: dict[Hash, Link] = {}
         self._noticed: dict[Hash, float] = {}
-        self._plan: Case = Known()
-        self._stale_plan = True
-        self._path: deque[Link] = deque()
-        self._rewind_to: int | None = None
         self._assembled: dict[Hash, Assembled] = {}
-        self._retries: dict[tuple[str, object], _Retry] = {}
-        self._complaints: dict[tuple[str, object], int] = {}
+        self._retries: dict[Key, _Retry] = {}
+        self._complaints: dict[Key, int] = {}
         self._prefetched: set[int] = set()
         self._learnt_network: str | None = None
         self._streamed = StreamedLogs()
@@ -181,12 +97,8 @@ class Follower:
         """Go on from what the store holds; nothing is published before this."""
         self._position = position
         self._memory = position.memory
-        self._tail = Tail(position.published)
         self._next_sequence = position.incarnation << COUNTER_BITS
-        tip = self._tail.tip
-        self._top = max(position.reserved if position.reserved is not None else -1, tip.height if tip else -1)
-        self._must_rewind = self._top >= 0
-        self._stale_plan = True
+        self._pursuit.resume(position.published, position.reserved)
 
     def connected(self, name: str, now: float) -> None:
         """A connection to the endpoint is open."""
@@ -265,11 +177,12 @@ class Follower:
 
     def next_record(self) -> Record | None:
         """The next record to publish, None until there is one. It takes its number now."""
+        pursuit = self._pursuit
         if not self._outbox and self._position is not None and self.network is not None:
-            if self._rewind_to is not None:
-                self._rewind(self.network, self._rewind_to)
-            elif self._path and self._path[0].hash in self._assembled:
-                self._publish(self.network, self._path.popleft())
+            if pursuit.rewind_to is not None:
+                self._rewind(self.network, pursuit.rewind_to)
+            elif pursuit.path and pursuit.path[0].hash in self._assembled:
+                self._publish(self.network, pursuit.path[0])
             self._advance()
         return self._outbox.popleft() if self._outbox else None
 
@@ -281,36 +194,29 @@ class Follower:
     # Publishing
 
     def _rewind(self, network: str, height: int) -> None:
-        tip = self._tail.tip
-        top = max(self._top, height)
+        top, undone_epochs = self._pursuit.rewound(height)
         for stream in STREAMS:
             number = self._number()
             self._outbox.append(Rewind(network=network, sequence=number, stream=stream, height=height, top=top))
-        if tip is not None and tip.height > height:
-            self._events.append(Reorg(tip.height - height))
-        self._tail.rewind(height)
+        if undone_epochs:
+            self._events.append(Reorg(undone_epochs))
         self._streamed.rewound(height)
-        self._rewind_to = None
-        self._must_rewind = False
 
     def _publish(self, network: str, link: Link) -> None:
         assembled = self._assembled.pop(link.hash)
-        parent = self._links.get(link.parent_hash)
-        parent_height = parent.height if parent is not None else self._tail.height_of(link.parent_hash)
-        records = build(
+        tipset, logs = build(
             assembled,
             self._memory,
             network=network,
             sequence=self._number(len(STREAMS)),
-            parent_height=parent_height,
+            parent_height=self._pursuit.height_of(link.parent_hash),
             noticed_at=self._noticed.pop(link.hash, self._now),
         )
-        self._outbox.extend(records)
-        self._top = max(self._top, link.height)
-        self._tail.append(Published(link.height, link.hash))
+        self._outbox += (tipset, logs)
+        self._pursuit.published(link)
         if assembled.complaint is not None:
             self._events.append(Incomplete(link.height, assembled.complaint))
-        self._streamed.published(link, records[1].logs, [message.hash for message in records[0].messages])
+        self._streamed.published(link, logs.logs, [tx.hash for tx in assembled.block.transactions])
         self._events += [LogMismatch(height) for height in self._streamed.mismatches(link.height)]
         if self._endpoints.leader is not None:
             self._endpoints.leader.failures = 0
@@ -345,7 +251,7 @@ class Follower:
         head = endpoint.head
         for change in notice.changes:
             link = Link.of_tipset(change.val)
-            self._links[link.hash] = link
+            self._pursuit.learn(link)
             match change.type:
                 case "current":
                     head = link
@@ -355,7 +261,7 @@ class Follower:
                 case "revert":
                     if head is None or link.hash != head.hash:
                         raise NodeFault(f"out-of-order notice: reverts height {link.height}, which is not the head")
-                    head = self._links.get(link.parent_hash)
+                    head = self._pursuit.links.get(link.parent_hash)
                 case _:
                     raise NodeFault(f"ChainNotify: unknown change {change.type!r}")
         if head is None:
@@ -367,10 +273,8 @@ class Follower:
         self._noticed.setdefault(link.hash, self._now)
         if endpoint.native and endpoint.head is not None:
             return  # ChainNotify decides the order
-        self._links.setdefault(link.hash, link)
-        tip = self._tail.tip
-        height = self._tail.height_of(link.hash)
-        if height is not None and tip is not None and height < tip.height and endpoint.phase is Phase.LIVE:
+        self._pursuit.learn(link)
+        if self._pursuit.below_tip(link) and endpoint.phase is Phase.LIVE:
             # Either the head went down or a notice came late: only the node can tell.
             if not self._tasks.running(endpoint.name, ("latest", 0)):
                 self._settle(self._tasks.start(endpoint.name, ("latest", 0), latest_link(), self._now))
@@ -382,7 +286,7 @@ class Follower:
         if endpoint.target == target:
             return
         endpoint.target = target
-        self._stale_plan = True
+        self._pursuit.stale = True
 
     def _greeted(self, endpoint: Endpoint, greeting: Greeting) -> None:
         if self.chain_id is not None and greeting.chain_id != self.chain_id:
@@ -425,13 +329,12 @@ class Follower:
             case Assembled():
                 self._accept(done.key, done.result)
             case Link() if done.key[0] == "latest":
-                self._links.setdefault(done.result.hash, done.result)
+                self._pursuit.learn(done.result)
                 self._aim(endpoint, Target(done.result.hash, (), (), done.result.height))
             case Link():
-                self._links.setdefault(done.result.hash, done.result)
-                self._stale_plan = True
+                self._pursuit.learn(done.result)
 
-    def _accept(self, key: tuple[str, object], assembled: Assembled) -> None:
+    def _accept(self, key: Key, assembled: Assembled) -> None:
         attempts = self._complaints.get(key, 0)
         if assembled.complaint is not None and attempts < self._policy.incomplete_retries:
             self._complaints[key] = attempts + 1
@@ -468,95 +371,56 @@ class Follower:
     # Deciding what to ask
 
     def _advance(self) -> None:
+        pursuit = self._pursuit
         if self._endpoints.elect():
-            self._stale_plan = True
+            pursuit.stale = True
         leader = self._endpoints.leader
         if leader is None or leader.target is None or self._position is None:
             return
-        self.head = leader.head or self._links.get(leader.target.hash)
-        if self._stale_plan:
-            self._replan(leader.target)
-        if isinstance(self._plan, Gap):
-            self._ask_links(leader, self._plan)
+        self.head = leader.head or pursuit.links.get(leader.target.hash)
+        if pursuit.stale:
+            pursuit.replan(leader.target)
+            self._forget()
+        if pursuit.gap is not None:
+            self._ask_links(leader, leader.target)
         else:
             self._ask_tipsets(leader, leader.target)
 
-    def _replan(self, target: Target) -> None:
-        self._stale_plan = False
-        head = self._links.get(target.hash)
-        if head is None and self._tail.height_of(target.hash) is None:
-            self._plan = Gap(target.hash, target.key, None)
-        else:
-            height = head.height if head is not None else target.head_height
-            if self._since is None:
-                self._since = height if self._tail.bottom is None else self._tail.bottom
-            floor = max(height - self._policy.look_back_epochs, min(self._since, height) - 1)
-            self._plan = reconcile(self._tail, target.hash, self._links, floor, target.key)
-        self._rewind_to = None
-        match self._plan:
-            case Known():
-                self._path = deque()
-                self._rewind_first()
-            case Extends(path):
-                self._path = deque(path)
-                self._rewind_first()
-            case Fork(rewind_to, path):
-                self._path = deque(path)
-                self._rewind_to = rewind_to
-            case Gap():
-                self._path = deque()
-        self._forget(target)
-
-    def _rewind_first(self) -> None:
-        """After a start, whatever an earlier run may have published above the tip is undone."""
-        if self._must_rewind:
-            tip = self._tail.tip
-            self._rewind_to = tip.height if tip is not None else -1
-
-    def _ask_links(self, leader: Endpoint, gap: Gap) -> None:
-        self._start(leader, ("link", gap.wanted), lambda: fetch_link(gap.wanted, gap.key if leader.native else ()))
-        tip = self._tail.tip
-        if gap.below is None or tip is None or not leader.counts_heights or leader.target is None:
+    def _ask_links(self, leader: Endpoint, target: Target) -> None:
+        gap = self._pursuit.gap
+        if gap is None:
             return
-        lowest = max(tip.height, gap.below - 1 - PREFETCH_EPOCHS, gap.below - self._policy.look_back_epochs)
-        key = leader.target.child if leader.native else ()
-        for height in range(gap.below - 2, lowest, -1):
-            self._prefetch(leader, height, key)
-
-    def _prefetch(self, leader: Endpoint, height: int, key: tuple[object, ...]) -> None:
-        if height not in self._prefetched:
-            self._prefetched.add(height)
-            self._start(leader, ("at", height), lambda: fetch_link_at(height, key))  # type: ignore[arg-type]
+        self._start(leader, ("link", gap.wanted), partial(fetch_link, gap.wanted, gap.key if leader.native else ()))
+        key = target.child if leader.native else ()
+        for height in self._pursuit.prefetch() if leader.counts_heights else ():
+            if height not in self._prefetched:
+                self._prefetched.add(height)
+                self._start(leader, ("at", height), partial(fetch_link_at, height, key))
 
     def _ask_tipsets(self, leader: Endpoint, target: Target) -> None:
         self._prefetched.clear()
-        for place, link in enumerate(self._path):
+        path = self._pursuit.path
+        for place, link in enumerate(path):
             if place >= self._policy.concurrency:
                 return
-            if link.hash in self._assembled:
-                continue
-            above = self._path[place + 1].key if place + 1 < len(self._path) else target.child
-            self._start(
-                leader,
-                ("tipset", link.hash),
-                lambda link=link, above=above: assemble(link, above, self._memory, native=leader.native),  # type: ignore[misc]
-            )
+            if link.hash not in self._assembled:
+                above = path[place + 1].key if place + 1 < len(path) else target.child
+                fetch = partial(assemble, link, above, self._memory, native=leader.native)
+                self._start(leader, ("tipset", link.hash), fetch)
 
-    def _start(self, endpoint: Endpoint, key: tuple[str, object], fetch: Callable[[], Fetch[object]]) -> None:
+    def _start(self, endpoint: Endpoint, key: Key, fetch: Callable[[], Fetch[Any]]) -> None:
         retry = self._retries.get(key)
         if self._tasks.running(endpoint.name, key) or (retry is not None and retry.at > self._now):
             return
         self._settle(self._tasks.start(endpoint.name, key, fetch(), self._now))
 
-    def _forget(self, target: Target) -> None:
+    def _forget(self) -> None:
         """Drop what no plan needs any more."""
-        if isinstance(self._plan, Gap):
+        if self._pursuit.gap is not None:
             return
-        wanted = {link.hash for link in self._path}
+        wanted = {link.hash for link in self._pursuit.path}
         self._assembled = {block: one for block, one in self._assembled.items() if block in wanted}
         self._retries = {key: one for key, one in self._retries.items() if key[1] in wanted}
         self._complaints = {key: one for key, one in self._complaints.items() if key[1] in wanted}
-        if len(self._links) > 2 * (FINALITY_EPOCHS + self._policy.look_back_epochs):
-            lowest = target.head_height - FINALITY_EPOCHS - self._policy.look_back_epochs
-            self._links = {block: link for block, link in self._links.items() if link.height > lowest}
-            self._noticed = {block: at for block, at in self._noticed.items() if block in self._links}
+        if self._pursuit.trim():
+            self._noticed = {block: at for block, at in self._noticed.items() if block in self._pursuit.links}

@@ -132,6 +132,16 @@ class Receipt(Struct, frozen=True, rename="camel"):
     contract_address: HexAddress | None = None
     logs: list[ReceiptLog] = []
 
+    @property
+    def succeeded(self) -> bool:
+        """Whether the message did what it was sent for."""
+        return int(self.status, 16) == 1
+
+    @property
+    def created(self) -> Address | None:
+        """The contract that the message made."""
+        return self.contract_address.lower() if self.contract_address is not None and self.succeeded else None
+
 
 class NativeReceipt(Struct, frozen=True, rename="pascal"):
     """An element of `Filecoin.ChainGetParentReceipts`."""

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from streams.chain import Published
 from streams.endpoints import Phase
-from streams.enrich import Memory
-from streams.follower import Dropped, Follower, Incomplete, LogMismatch, Policy, Position, Reorg
+from streams.events import Dropped, Incomplete, LogMismatch, Policy, Position, Reorg
+from streams.follower import Follower
+from streams.memory import Memory
 from streams.records import LogsRecord, Record, Rewind, TipsetRecord, stream_of
 from tests.node.world import GAS_BURN, RISE, SENT, Node, World
 

@@ -1,0 +1,88 @@
+"""What the follower is given, and what it tells: its policy, where it goes on from, and the events on its way."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from streams.chain import Published
+from streams.memory import Memory
+from streams.tasks import Answered
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The numbers that an operator may set.
+
+    Attributes:
+        look_back_epochs: how far below the head a gap is filled.
+        concurrency: requests in flight on one endpoint, and tipsets assembled ahead.
+        stale_after_seconds: how long a live node may announce nothing.
+        request_timeout_seconds: how long an answer may take.
+        incomplete_retries: how often receipts that seem incomplete are read again before they are published as such.
+        incomplete_delay_seconds: the pause before the first of these; it doubles.
+    """
+
+    look_back_epochs: int = 2000
+    concurrency: int = 8
+    stale_after_seconds: float = 120.0
+    request_timeout_seconds: float = 30.0
+    incomplete_retries: int = 3
+    incomplete_delay_seconds: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where to go on: what the store holds of earlier runs.
+
+    Attributes:
+        incarnation: a number that is larger for each run of a follower.
+        published: the processed tipsets that may still be undone.
+        reserved: the height up to which an earlier run may have published, None if there was none.
+        memory: what earlier runs learnt.
+    """
+
+    incarnation: int
+    published: tuple[Published, ...]
+    reserved: int | None
+    memory: Memory
+
+
+@dataclass(frozen=True, slots=True)
+class Reorg:
+    """So many published epochs were undone."""
+
+    depth_epochs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """An endpoint was left or lost, and why."""
+
+    endpoint: str
+    reason: str
+    refused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """An endpoint greeted us and is followed or held ready."""
+
+    endpoint: str
+    native: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Incomplete:
+    """A tipset was published although its receipts seem incomplete."""
+
+    height: int
+    complaint: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogMismatch:
+    """The streamed logs of a tipset differ from its receipts'."""
+
+    height: int
+
+
+Event: TypeAlias = Answered | Reorg | Dropped | Live | Incomplete | LogMismatch

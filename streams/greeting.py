@@ -1,0 +1,77 @@
+"""The first words on a connection: what the node is, what it will tell by itself, and where tipsets stand."""
+
+from dataclasses import dataclass
+
+from streams.chain import Link
+from streams.errors import NodeFault
+from streams.records import Hash
+from streams.rpc import NO_SUCH_METHOD, NULL_ROUND, Call
+from streams.tasks import Fetch
+from streams.wire import Cid, EthHeader, Tipset, read
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """What a node says of itself when a connection is opened; `native` nodes serve `Filecoin.*`."""
+
+    chain_id: int
+    network: str | None
+    native: bool
+    streams_logs: bool
+    head: Link | None
+
+
+def greet() -> Fetch[Greeting]:
+    """Learn what the node is, and subscribe.
+
+    Raises:
+        NodeFault: not retryable where the node has no eth RPC or no subscriptions.
+    """
+    chain, network = yield Call("eth_chainId"), Call("Filecoin.StateNetworkName")
+    if chain.error is not None and chain.error.code == NO_SUCH_METHOD:
+        raise NodeFault("the node has no eth RPC: enable it (Lotus: Fevm.EnableEthRPC), or use another node", retryable=False)
+    chain_id = int(read(chain.required(), str, "eth_chainId"), 16)
+    name = read(network.result, str, "StateNetworkName") if network.result is not None else None
+    notify, heads, logs = yield (
+        Call("Filecoin.ChainNotify"),
+        Call("eth_subscribe", ("newHeads",)),
+        Call("eth_subscribe", ("logs", {})),
+    )
+    native = notify.result is not None
+    if not native and heads.result is None:
+        raise NodeFault("the node offers neither ChainNotify nor eth_subscribe newHeads over this connection", retryable=False)
+    latest = None if native else (yield from latest_link())
+    return Greeting(chain_id, name, native, logs.result is not None, latest)
+
+
+def latest_link() -> Fetch[Link | None]:
+    """The newest executed tipset by the eth view, None if the node will not say."""
+    (answer,) = yield (Call("eth_getBlockByNumber", ("latest", False)),)
+    return None if answer.result is None else Link.of_header(read(answer.result, EthHeader, "eth_getBlockByNumber"))
+
+
+def fetch_link(block: Hash, key: tuple[Cid, ...]) -> Fetch[Link]:
+    """The place of a tipset in the chain, by its key where it is known, else by its eth hash."""
+    if key:
+        (answer,) = yield (Call("Filecoin.ChainGetTipSet", (key,)),)
+        if answer.result is not None:
+            return _expected(Link.of_tipset(read(answer.result, Tipset, "ChainGetTipSet")), block)
+    (answer,) = yield (Call("eth_getBlockByHash", (block, True)),)
+    return _expected(Link.of_header(read(answer.required(), EthHeader, "eth_getBlockByHash")), block)
+
+
+def fetch_link_at(height: int, key: tuple[Cid, ...]) -> Fetch[Link | None]:
+    """The tipset at `height` (None: a null round), below the tipset `key` where that is known."""
+    if key:
+        (answer,) = yield (Call("Filecoin.ChainGetTipSetAfterHeight", (height, key)),)
+        return Link.of_tipset(read(answer.required(), Tipset, "ChainGetTipSetAfterHeight"))
+    (answer,) = yield (Call("eth_getBlockByNumber", (hex(height), False)),)
+    if answer.error is not None and answer.error.code == NULL_ROUND:
+        return None
+    return Link.of_header(read(answer.required(), EthHeader, "eth_getBlockByNumber"))
+
+
+def _expected(link: Link, block: Hash) -> Link:
+    if link.hash != block:
+        raise NodeFault(f"asked for the tipset {block}, got {link.hash} at height {link.height}")
+    return link

@@ -1,0 +1,75 @@
+"""What is learnt from the node once and holds: contracts, the names of actors, balances of f099 by tipset."""
+
+from dataclasses import dataclass, field
+
+from streams.records import Address, Child, Contract, Hash
+from streams.wire import actor_id, may_have_eth_name
+
+RECHECK_EPOCHS = 120
+"""How long an address without code is believed to stay so; a contract may be made there later."""
+REMEMBERED = 100_000
+"""How many addresses without code, names and balances are kept before they are asked for again."""
+
+
+@dataclass(slots=True)
+class Memory:
+    """What was learnt from the node once and holds: contracts, other names, balances of f099 by tipset."""
+
+    contracts: dict[Address, Contract] = field(default_factory=dict)
+    without_code: dict[Address, int] = field(default_factory=dict)
+    names: dict[Address, Address] = field(default_factory=dict)
+    children: dict[Address, Child] = field(default_factory=dict)
+    burnt_attofil: dict[Hash, int] = field(default_factory=dict)
+    learnt: list[Contract] = field(default_factory=list)
+    """Contracts that are new since the shell last stored them."""
+
+    def name(self, address: Address) -> Address:
+        """The one name of an actor."""
+        return self.names.get(address, address)
+
+    def needs_evidence(self, address: Address, height: int) -> bool:
+        """Whether the node must be asked if there is code at `address`."""
+        if address in self.contracts or (_is_native(address) and not may_have_eth_name(address)):
+            return False
+        checked = self.without_code.get(address)
+        return checked is None or (not _is_native(address) and height - checked >= RECHECK_EPOCHS)
+
+    def learn(self, contract: Contract) -> None:
+        """Keep the evidence about a contract, for this run and (through `learnt`) the next."""
+        child = self.children.get(contract.address)
+        if child is not None and contract.child_of is None:
+            contract = _with_parent(contract, child)
+        self.contracts[contract.address] = contract
+        self.without_code.pop(contract.address, None)
+        self.learnt.append(contract)
+
+    def learn_child(self, address: Address, child: Child) -> None:
+        """A factory announced `address`; the first announcement counts."""
+        if address in self.children:
+            return
+        self.children[address] = child
+        known = self.contracts.get(address)
+        if known is not None and known.child_of is None:
+            self.learn(known)
+
+    def trim(self) -> None:
+        """Forget what can be asked again, if it has become too much."""
+        for kept in (self.without_code, self.names, self.burnt_attofil):
+            if len(kept) > REMEMBERED:
+                kept.clear()
+
+
+def _is_native(address: Address) -> bool:
+    return actor_id(address) is not None
+
+
+def _with_parent(contract: Contract, child: Child) -> Contract:
+    return Contract(
+        contract.address,
+        contract.code_hash,
+        contract.implementation,
+        contract.selectors,
+        contract.topics,
+        contract.interfaces,
+        child,
+    )

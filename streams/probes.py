@@ -1,0 +1,98 @@
+"""Who is in a tipset: the other names of actors, and the evidence about contracts, asked of the node where it is not known."""
+
+from eth_utils.crypto import keccak
+
+from streams import evidence
+from streams.errors import NodeFault
+from streams.memory import Memory
+from streams.records import Address, Contract
+from streams.rpc import Answer, Call
+from streams.tasks import Fetch, gather
+from streams.wire import Actor, EthBlock, HexData, Receipt, actor_id, eth_name, may_have_eth_name, read
+
+_WORD = 32
+
+
+def learn(height: int, block: EthBlock, receipts: list[Receipt], memory: Memory, *, native: bool) -> Fetch[None]:
+    """Learn the names and the code of everybody in this tipset who is not known yet."""
+    memory.trim()
+    receivers = {tx.to.lower() for tx in block.transactions if tx.to is not None}
+    if native:
+        actors = {tx.sender.lower() for tx in block.transactions} | receivers
+        unnamed = sorted(one for one in actors if may_have_eth_name(one) and one not in memory.names)
+        yield from gather([_learn_name(one, height, memory) for one in unnamed])
+    emitters = {log.address.lower() for receipt in receipts for log in receipt.logs}
+    created = {one.created for one in receipts if one.created is not None}
+    for certain in emitters | created:
+        memory.without_code.pop(certain, None)
+    asked = {memory.name(one) for one in receivers | emitters | created}
+    unknown = sorted(one for one in asked if memory.needs_evidence(one, height))
+    found = yield from gather([fetch_contract(one) for one in unknown])
+    for address, contract in zip(unknown, found, strict=True):
+        if contract is None:
+            memory.without_code[address] = height
+        else:
+            memory.learn(contract)
+
+
+def _learn_name(address: Address, height: int, memory: Memory) -> Fetch[None]:
+    (answer,) = yield (Call("Filecoin.StateGetActor", (f"f0{actor_id(address)}", [])),)
+    if answer.result is None:
+        memory.names[address] = address
+        return
+    name = eth_name(read(answer.result, Actor, "StateGetActor").delegated_address)
+    memory.names[address] = name or address
+    if name is None:
+        # Only actors with a delegated address can have EVM code.
+        memory.without_code[address] = height
+
+
+def fetch_contract(address: Address) -> Fetch[Contract | None]:
+    """The evidence about the code at `address`, None if there is none."""
+    (answer,) = yield (_code(address),)
+    code = _bytes(answer)
+    if not code:
+        return None
+    slot, *probes = yield (
+        Call("eth_getStorageAt", (address, evidence.IMPLEMENTATION_SLOT, "latest")),
+        *(Call("eth_call", ({"to": address, "data": _supports(one)}, "latest")) for one in evidence.INTERFACES),
+    )
+    implementation = evidence.minimal_proxy_target(code) or _slot_address(slot)
+    behind = b""
+    if implementation is not None:
+        (answer,) = yield (_code(implementation),)
+        behind = _bytes(answer) if answer.result is not None else b""
+    found = [evidence.scan(part) for part in (code, behind)]
+    return Contract(
+        address=address,
+        code_hash="0x" + keccak(code).hex(),
+        implementation=implementation,
+        selectors=tuple(sorted({one for selectors, _ in found for one in selectors})),
+        topics=tuple(sorted({one for _, topics in found for one in topics})),
+        interfaces=tuple(one for one, probe in zip(evidence.INTERFACES, probes, strict=True) if _is_true(probe)),
+    )
+
+
+def _code(address: Address) -> Call:
+    return Call("eth_getCode", (address, "latest"))
+
+
+def _bytes(answer: Answer) -> bytes:
+    text = read(answer.required(), HexData, answer.call.method)
+    try:
+        return bytes.fromhex(text[2:])
+    except ValueError as error:
+        raise NodeFault(f"{answer.call.method}: {error}") from error
+
+
+def _slot_address(answer: Answer) -> Address | None:
+    word = _bytes(answer) if answer.result is not None else b""
+    return "0x" + word[-20:].hex() if len(word) == _WORD and any(word) else None
+
+
+def _supports(interface: str) -> str:
+    return "0x01ffc9a7" + interface[2:].ljust(64, "0")
+
+
+def _is_true(answer: Answer) -> bool:
+    return answer.result is not None and int.from_bytes(_bytes(answer)) == 1

@@ -1,0 +1,117 @@
+"""The pursuit of a target: what is published, what is known of the chain, and so what has to be asked and published next."""
+
+from collections import deque
+from collections.abc import Iterable
+
+from streams.chain import FINALITY_EPOCHS, Case, Extends, Fork, Gap, Known, Link, Published, Tail, reconcile
+from streams.endpoints import Target
+from streams.records import Hash
+
+PREFETCH_EPOCHS = 64
+"""How far below the known part of a gap tipsets are asked for by height, so that its links need not come one by one."""
+
+
+class Pursuit:
+    """Where we are and where we want to get to.
+
+    Attributes:
+        links: the tipsets whose place is known, by hash.
+        path: what to publish, lowest first; empty while there is a gap.
+        rewind_to: the height above which everything published is to be undone first, None if nothing is.
+        gap: what is not known of the way, None if it is.
+        stale: whether the target or the links have changed since the last `replan`.
+    """
+
+    def __init__(self, look_back_epochs: int) -> None:
+        self.links: dict[Hash, Link] = {}
+        self.path: deque[Link] = deque()
+        self.rewind_to: int | None = None
+        self.gap: Gap | None = None
+        self.stale = True
+        self._look_back_epochs = look_back_epochs
+        self._tail = Tail()
+        self._top = -1
+        self._since: int | None = None
+        self._must_rewind = False
+
+    def resume(self, published: Iterable[Published], reserved: int | None) -> None:
+        """Go on from what earlier runs published, maybe up to the height `reserved`."""
+        self._tail = Tail(published)
+        tip = self._tail.tip
+        self._top = max(reserved if reserved is not None else -1, tip.height if tip is not None else -1)
+        # Whatever an earlier run may have published above the tip is undone before anything else.
+        self._must_rewind = self._top >= 0
+        self.stale = True
+
+    def learn(self, link: Link) -> None:
+        """The place of a tipset is known; one that tells its keys is preferred."""
+        known = self.links.get(link.hash)
+        if known is None or (link.key and not known.key):
+            self.links[link.hash] = link
+            self.stale = True
+
+    def below_tip(self, link: Link) -> bool:
+        """Whether this tipset is published and others are on top of it."""
+        tip = self._tail.tip
+        height = self._tail.height_of(link.hash)
+        return height is not None and tip is not None and height < tip.height
+
+    def height_of(self, block: Hash) -> int | None:
+        """The height of a tipset, None if it is not known."""
+        link = self.links.get(block)
+        return link.height if link is not None else self._tail.height_of(block)
+
+    def published(self, link: Link) -> None:
+        """The first of the path is published."""
+        self.path.popleft()
+        self._top = max(self._top, link.height)
+        self._tail.append(Published(link.height, link.hash))
+
+    def rewound(self, height: int) -> tuple[int, int]:
+        """Everything above `height` is undone: up to which height there may be something, and how many epochs were undone."""
+        tip = self._tail.tip
+        self._tail.rewind(height)
+        self.rewind_to = None
+        self._must_rewind = False
+        return max(self._top, height), max(tip.height - height, 0) if tip is not None else 0
+
+    def replan(self, target: Target) -> None:
+        """Decide anew how to get to `target`."""
+        self.stale = False
+        plan = self._reconcile(target)
+        tip = self._tail.tip
+        self.gap = plan if isinstance(plan, Gap) else None
+        self.path = deque(plan.path) if isinstance(plan, Extends | Fork) else deque()
+        match plan:
+            case Fork(height):
+                self.rewind_to = height
+            case Known() | Extends() if self._must_rewind:
+                self.rewind_to = tip.height if tip is not None else -1
+            case _:
+                self.rewind_to = None
+
+    def _reconcile(self, target: Target) -> Case:
+        height = self.height_of(target.hash)
+        if height is None:
+            return Gap(target.hash, target.key, None)
+        if self._since is None:
+            self._since = height if self._tail.bottom is None else self._tail.bottom
+        floor = max(height - self._look_back_epochs, min(self._since, height) - 1)
+        return reconcile(self._tail, target.hash, self.links, floor, target.key)
+
+    def prefetch(self) -> range:
+        """The heights inside the gap that are worth asking for by height."""
+        tip = self._tail.tip
+        if self.gap is None or self.gap.below is None or tip is None:
+            return range(0)
+        below = self.gap.below - 2
+        return range(below, max(tip.height, below - PREFETCH_EPOCHS, below - self._look_back_epochs), -1)
+
+    def trim(self) -> bool:
+        """Forget the links that are too deep to matter, if there are many; whether any went."""
+        kept_epochs = FINALITY_EPOCHS + self._look_back_epochs
+        if len(self.links) <= 2 * kept_epochs:
+            return False
+        lowest = max(link.height for link in self.links.values()) - kept_epochs
+        self.links = {block: link for block, link in self.links.items() if link.height > lowest}
+        return True
