@@ -6,8 +6,8 @@ from html import escape
 from textwrap import dedent
 
 from processors import samples as s
+from processors.classify import CLASSES
 from processors.readings import Snapshot
-from processors.registry import CLASSES
 from processors.row import Unit
 from processors.standings import Standing, age_seconds, standings
 from processors.thresholds import Watch

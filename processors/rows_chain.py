@@ -1,7 +1,7 @@
 """The catalogue's rows about the chain: activity, gas and burn."""
 
 from processors import samples as s
-from processors.registry import CLASSES
+from processors.classify import CLASSES
 from processors.row import Row
 from processors.samples import ATTOFIL_PER_FIL
 from processors.thresholds import Indicator, Threshold

@@ -139,7 +139,7 @@ def project_growth(window: WindowReading) -> float | None:
     before = window.prior_distinct.get("project", 0)
     if not before or window.coverage < 1 or window.prior_coverage < 1:
         return None
-    return window.distinct.get("project", 0) / before - 1
+    return ratio(window.distinct.get("project", 0) - before, before)
 
 
 def project_gas(snapshot: Snapshot) -> Iterator[Sample]:

@@ -71,7 +71,11 @@ def test_promtool_accepts_rules_and_configuration() -> None:
 
 
 @needs_promtool
-@pytest.mark.parametrize("path", UNIT_TESTS, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    # a trend needs a day of samples, minute by minute
+    [pytest.param(path, marks=[pytest.mark.slow] if path.name.startswith("trend") else [], id=path.name) for path in UNIT_TESTS],
+)
 def test_alerts_do_what_they_should(path: Path) -> None:
     """Each fires, stays quiet at a near miss and resolves."""
     run("promtool", "test", "rules", path)
@@ -79,7 +83,8 @@ def test_alerts_do_what_they_should(path: Path) -> None:
 
 def test_every_alert_is_tested_both_ways() -> None:
     """Somewhere it is expected, and somewhere it is named and expected not to fire."""
-    fires, quiet = set(), set()
+    fires: set[str] = set()
+    quiet: set[str] = set()
     for path in UNIT_TESTS:
         for case in yaml.safe_load(path.read_text())["tests"]:
             for check in case["alert_rule_test"]:

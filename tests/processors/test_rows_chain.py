@@ -1,6 +1,6 @@
 import pytest
 
-from processors.registry import CLASSES
+from processors.classify import CLASSES
 from processors.rows_chain import ACTIVITY, GAS
 from tests.processors.snapshots import snapshot
 

@@ -56,7 +56,7 @@ def test_ratio_of_huge_amounts(part: int, whole: int) -> None:
 
 def test_growth_needs_both_windows_in_full() -> None:
     """A half-known past or present gives no growth."""
-    assert samples.project_growth(tipsets()) == 7 / 5 - 1
+    assert samples.project_growth(tipsets()) == 0.4
     assert samples.project_growth(tipsets(processed=17)) is None
     assert samples.project_growth(tipsets(prior_processed=19)) is None
     assert samples.project_growth(tipsets(prior_distinct={})) is None
