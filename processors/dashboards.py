@@ -267,10 +267,14 @@ def _panels() -> Iterable[build.Row | stat.Panel | timeseries.Panel | table.Pane
         f"max by (network) (pulse_burn_unreconciled_attofil{{{CHAIN}}})",
         _steps((None, GREEN), (1, YELLOW)),
     )
-    yield from _graphs(window)
+    yield from _activity(window)
+    yield from _gas(window)
+    yield build.Row("Pipeline")
+    yield _latency()
+    yield _endpoint_table()
 
 
-def _graphs(window: str) -> Iterable[build.Row | timeseries.Panel | table.Panel]:
+def _activity(window: str) -> Iterable[build.Row | timeseries.Panel]:
     yield build.Row("Activity")
     yield _with_levels(
         _graph(
@@ -288,6 +292,9 @@ def _graphs(window: str) -> Iterable[build.Row | timeseries.Panel | table.Panel]
         "{{class}}",
         stacked=True,
     )
+
+
+def _gas(window: str) -> Iterable[build.Row | timeseries.Panel]:
     yield build.Row("Gas and burn")
     yield _graph(
         "fvm_rolling_gas_used",
@@ -324,9 +331,6 @@ def _graphs(window: str) -> Iterable[build.Row | timeseries.Panel | table.Panel]
         "burn_share",
     )
     yield _graph("filecoin_base_fee_attofil", "Base fee", f"max by (network) (filecoin_base_fee_attofil{{{CHAIN}}})", "{{network}}", span=8)
-    yield build.Row("Pipeline")
-    yield _latency()
-    yield _endpoint_table()
 
 
 def overview() -> str:

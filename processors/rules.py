@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from processors.catalogue import watched
-from processors.thresholds import HOLDS
+from processors.row import Row
+from processors.thresholds import HOLDS, Indicator
 
 JOB = "fvm-pulse"
 THRESHOLD_ALERT = "FvmIndicatorBeyondThreshold"
@@ -52,38 +53,27 @@ class Alert:
         return rule
 
 
+def _value(row: Row, indicator: Indicator) -> dict[str, Any]:
+    """The rule that records an indicator's value."""
+    expr = f"max by (network, window) ({row.metric})"
+    if indicator.baseline_days:
+        base = next(other.name for other in row.indicators if not other.baseline_days)
+        covered = f'fvm:indicator:covered{{indicator="{base}"}}'
+        past = f"{covered}[{indicator.baseline_days}d]"
+        usual = f"(avg_over_time({past}) > 0 and count_over_time({past}) >= {BASELINE_SAMPLES})"
+        expr = f"max by (network, window) (\n  {covered}\n  / {usual}\n)"
+    return {"record": "fvm:indicator:value", "expr": expr, "labels": {"indicator": indicator.name}}
+
+
 def recording() -> list[dict[str, Any]]:
-    """The groups of recording rules, in the order in which they need each other."""
-    plain = [(row, indicator) for row, indicator in watched() if not indicator.baseline_days]
-    trends = [(row, indicator) for row, indicator in watched() if indicator.baseline_days]
-    values = [
-        {
-            "record": "fvm:indicator:value",
-            "expr": f"max by (network, window) ({row.metric})",
-            "labels": {"indicator": indicator.name},
-        }
-        for row, indicator in plain
-    ]
+    """The group of recording rules, in the order in which they need each other."""
+    plain = [_value(row, indicator) for row, indicator in watched() if not indicator.baseline_days]
+    trends = [_value(row, indicator) for row, indicator in watched() if indicator.baseline_days]
     facts = [
         {"record": "fvm:head:age_seconds", "expr": "time() - max by (network) (pulse_processed_timestamp_seconds)"},
         {"record": "fvm:window:coverage_ratio", "expr": "min by (network, window) (pulse_window_coverage_ratio)"},
     ]
-    usual = []
-    for row, indicator in trends:
-        base = next(other.name for other_row, other in plain if other_row is row)
-        covered = f'fvm:indicator:covered{{indicator="{base}"}}'
-        span = f"[{indicator.baseline_days}d]"
-        usual.append(
-            {
-                "record": "fvm:indicator:value",
-                "expr": (
-                    f"max by (network, window) (\n  {covered}\n  / (avg_over_time({covered}{span}) > 0"
-                    f" and count_over_time({covered}{span}) >= {BASELINE_SAMPLES})\n)"
-                ),
-                "labels": {"indicator": indicator.name},
-            }
-        )
-    judged = {
+    covered = {
         "record": "fvm:indicator:covered",
         "expr": (
             "fvm:indicator:value\n"
@@ -91,7 +81,7 @@ def recording() -> list[dict[str, Any]]:
             f"  and on (network) fvm:head:age_seconds < {FRESH_SECONDS}"
         ),
     }
-    return [{"name": "fvm-indicators", "interval": "1m", "rules": [*values, *facts, *usual, judged]}]
+    return [{"name": "fvm-indicators", "interval": "1m", "rules": [*plain, *facts, *trends, covered]}]
 
 
 def _crossed(hold: str) -> str:
@@ -131,27 +121,27 @@ def indicator_alerts() -> Iterator[Alert]:
         )
 
 
-def pipeline_alerts() -> Iterator[Alert]:
-    """What keeps the figures from being current, in the order of the path."""
-    up = "max by (job) (pulse_endpoint_up) == 1"
-    node_age = "time() - max by (job, network) (pulse_head_timestamp_seconds)"
-    yield Alert(
+_UP = "max by (job) (pulse_endpoint_up) == 1"
+_NODE_AGE = "time() - max by (job, network) (pulse_head_timestamp_seconds)"
+
+PIPELINE = (
+    Alert(
         name="FvmNodeSilent",
         expr="max by (job) (pulse_endpoint_up) == 0",
         hold="3m",
         severity="critical",
         summary="No node talks to us.",
         description="Every endpoint of {{ $labels.job }} is down.",
-    )
-    yield Alert(
+    ),
+    Alert(
         name="FvmChainHalted",
-        expr=f"{node_age} > 300\n  and on (job) {up}",
+        expr=f"{_NODE_AGE} > 300\n  and on (job) {_UP}",
         hold="5m",
         severity="warning",
         summary="The node is connected and its head stands still.",
         description="The newest tipset of {{ $labels.network }} that a node knows is {{ $value | humanizeDuration }} old.",
-    )
-    yield Alert(
+    ),
+    Alert(
         name="FvmPipelineBehind",
         expr=(
             "max by (job, network) (pulse_head_timestamp_seconds)\n  - max by (job, network) (pulse_processed_timestamp_seconds)\n  > 300"
@@ -161,24 +151,24 @@ def pipeline_alerts() -> Iterator[Alert]:
         severity="critical",
         summary="The figures are behind the node.",
         description="{{ $labels.network }}: the newest processed tipset is {{ $value | humanizeDuration }} behind the node's head.",
-    )
-    yield Alert(
+    ),
+    Alert(
         name="FvmHeadStale",
         expr=f"fvm:head:age_seconds > {FRESH_SECONDS}",
         hold="5m",
         severity="critical",
         summary="The figures are old.",
         description="{{ $labels.network }}: the newest processed tipset is {{ $value | humanizeDuration }} old; indicators do not alert.",
-    )
-    yield Alert(
+    ),
+    Alert(
         name="FvmRedisDown",
         expr="min by (job) (pulse_redis_up) == 0",
         hold="2m",
         severity="critical",
         summary="Redis can not be read.",
         description="The exporter of {{ $labels.job }} has no figures to show.",
-    )
-    yield Alert(
+    ),
+    Alert(
         name="FvmExporterGone",
         expr=f'absent(up{{job="{JOB}"}} == 1)',
         hold="5m",
@@ -186,21 +176,33 @@ def pipeline_alerts() -> Iterator[Alert]:
         labels={"job": JOB},
         summary="No exporter answers.",
         description=f"Prometheus reaches no target of the job {JOB}.",
-    )
-    yield Alert(
+    ),
+    Alert(
         name="FvmEndpointDown",
-        expr=f"min by (job, endpoint) (pulse_endpoint_up) == 0\n  and on (job) {up}",
+        expr=f"min by (job, endpoint) (pulse_endpoint_up) == 0\n  and on (job) {_UP}",
         hold="15m",
         severity="warning",
         summary="One of the endpoints is down.",
         description="{{ $labels.endpoint }} is down; another one serves.",
+    ),
+)
+"""What keeps the figures from being current, in the order of the path."""
+
+
+def _counted(name: str, metric: str, by: str, summary: str, subject: str) -> Alert:
+    """An alert on any increase of a counter that should stand still."""
+    return Alert(
+        name=name,
+        expr=f"sum by ({by}) (increase({metric}[15m])) > 0",
+        keep="15m",
+        severity="warning",
+        summary=summary,
+        description=f"{subject}: about {{{{ $value | humanize }}}} in the last 15 minutes.",
     )
-    yield from truth_alerts()
 
 
-def truth_alerts() -> Iterator[Alert]:
-    """What keeps the figures from being exact."""
-    yield Alert(
+TRUTH = (
+    Alert(
         name="FvmCoverageMissing",
         expr=(
             "(fvm:window:coverage_ratio < 1 and delta(fvm:window:coverage_ratio[30m]) <= 0)\n"
@@ -210,8 +212,8 @@ def truth_alerts() -> Iterator[Alert]:
         severity="warning",
         summary="A window has holes that do not fill.",
         description="{{ $labels.network }}: {{ $value | humanizePercentage }} of {{ $labels.window }} is known, and that does not grow.",
-    )
-    yield Alert(
+    ),
+    Alert(
         name="FvmBurnUnreconciled",
         expr=(
             "max by (network) (pulse_burn_unreconciled_attofil) > 0\n"
@@ -221,33 +223,19 @@ def truth_alerts() -> Iterator[Alert]:
         severity="warning",
         summary="Computed burn and f099 disagree where they used to agree.",
         description="{{ $labels.network }}: {{ $value | humanize }} attoFIL are not explained over the shortest window.",
-    )
-    for name, metric, by, what, say in (
-        ("FvmDeadLetters", "pulse_dead_letters_total", "job, stream", "Records could not be applied.", "stream {{ $labels.stream }}"),
-        (
-            "FvmIncompleteReceipts",
-            "pulse_incomplete_receipts_total",
-            "network",
-            "Receipts of tipsets are incomplete.",
-            "{{ $labels.network }}",
-        ),
-        (
-            "FvmLogMismatches",
-            "pulse_log_mismatches_total",
-            "network",
-            "Streamed logs differ from the receipts.",
-            "{{ $labels.network }}",
-        ),
-    ):
-        yield Alert(
-            name=name,
-            expr=f"sum by ({by}) (increase({metric}[15m])) > 0",
-            keep="15m",
-            severity="warning",
-            summary=what,
-            description=f"{say}: about {{{{ $value | humanize }}}} in the last 15 minutes.",
-        )
-    yield Alert(
+    ),
+    _counted("FvmDeadLetters", "pulse_dead_letters_total", "job, stream", "Records could not be applied.", "stream {{ $labels.stream }}"),
+    _counted(
+        "FvmIncompleteReceipts",
+        "pulse_incomplete_receipts_total",
+        "network",
+        "Receipts of tipsets are incomplete.",
+        "{{ $labels.network }}",
+    ),
+    _counted(
+        "FvmLogMismatches", "pulse_log_mismatches_total", "network", "Streamed logs differ from the receipts.", "{{ $labels.network }}"
+    ),
+    Alert(
         name="FvmDeepReorg",
         expr=(
             "sum by (network) (increase(pulse_reorg_depth_epochs_count[30m]))\n"
@@ -257,8 +245,9 @@ def truth_alerts() -> Iterator[Alert]:
         severity="warning",
         summary="A reorg was deeper than 10 epochs.",
         description="{{ $labels.network }}: about {{ $value | humanize }} such reorgs in the last 30 minutes.",
-    )
-
+    ),
+)
+"""What keeps the figures from being exact."""
 
 WATCHDOG = Alert(
     name="Watchdog",
@@ -271,12 +260,12 @@ WATCHDOG = Alert(
 
 def alerts() -> list[Alert]:
     """Every alert, those on indicators first."""
-    return [*indicator_alerts(), *pipeline_alerts(), WATCHDOG]
+    return [*indicator_alerts(), *PIPELINE, *TRUTH, WATCHDOG]
 
 
 def alerting() -> list[dict[str, Any]]:
     """The groups of alert rules."""
     return [
         {"name": "fvm-indicator-alerts", "interval": "1m", "rules": [alert.plain() for alert in indicator_alerts()]},
-        {"name": "fvm-pipeline-alerts", "rules": [alert.plain() for alert in [*pipeline_alerts(), WATCHDOG]]},
+        {"name": "fvm-pipeline-alerts", "rules": [alert.plain() for alert in [*PIPELINE, *TRUTH, WATCHDOG]]},
     ]
