@@ -171,6 +171,13 @@ class Follower:
         times += [one.since + OPENING_SECONDS for one in self._endpoints.all.values() if one.phase is Phase.OPENING]
         return min((time for time in times if time is not None), default=self._now + OPENING_SECONDS)
 
+    @property
+    def caught_up(self) -> bool:
+        """Whether everything up to the leader's head is published."""
+        leader, pursuit = self._endpoints.leader, self._pursuit
+        settled = not pursuit.stale and pursuit.gap is None and not pursuit.path and pursuit.rewind_to is None
+        return leader is not None and leader.target is not None and settled and not self._outbox
+
     def no_endpoint_left(self) -> str | None:
         """Why no node can ever be followed, None while one may be."""
         return self._endpoints.all_refused()

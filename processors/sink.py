@@ -1,0 +1,105 @@
+"""Where the follower's records go in one process: the store of the network, by way of the agents."""
+
+from collections.abc import Sequence
+
+import structlog
+from redis.asyncio import Redis
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
+
+from processors.app import LocalAgents
+from processors.classify import Classifier
+from processors.registry import Registry
+from processors.store import Store
+from processors.windows import Window
+from processors.worker import LONGEST_PAUSE_SECONDS, Worker
+from streams.chain import Published
+from streams.errors import StoreFault
+from streams.events import Position
+from streams.memory import Memory
+from streams.metrics import ProcessMetrics
+from streams.records import Contract, Record, Rewind
+
+log = structlog.get_logger(__name__)
+
+RESERVED_EPOCHS = 256
+"""How many heights are reserved at once, so that Redis is not asked before every record."""
+
+
+def patiently() -> AsyncRetrying:
+    """Try again for as long as Redis is away."""
+    return AsyncRetrying(
+        retry=retry_if_exception_type(StoreFault),
+        wait=wait_exponential_jitter(initial=0.05, max=LONGEST_PAUSE_SECONDS),
+        before_sleep=lambda state: log.warning(
+            "Redis is away, trying again", reason=str(state.outcome.exception()) if state.outcome else "", tries=state.attempt_number
+        ),
+    )
+
+
+class LocalSink:
+    """Feeds the agents of this process; they apply the records to `redis`.
+
+    Args:
+        redis: the server.
+        windows: to be kept.
+        registry: of known contracts.
+        metrics: of this process.
+        now_seconds: the Unix time at the start, a lower bound for the incarnation.
+    """
+
+    def __init__(
+        self, redis: Redis, windows: Sequence[Window], registry: Registry, metrics: ProcessMetrics, *, now_seconds: int
+    ) -> None:
+        self.agents = LocalAgents(self._process)
+        self.store: Store | None = None
+        self._redis = redis
+        self._windows = windows
+        self._registry = registry
+        self._metrics = metrics
+        self._now_seconds = now_seconds
+        self._worker: Worker | None = None
+        self._reserved = -1
+
+    async def prepare(self, network: str, chain_id: int) -> Position:
+        """Open the network's store, and say where to go on."""
+        self._metrics.announce_network(network)
+        store = Store(self._redis, network)
+        async for attempt in patiently():
+            with attempt:
+                position = await self._open(store)
+        self._worker = Worker(store, Classifier(self._registry.for_chain(chain_id)), self._metrics)
+        self.store = store
+        log.info("following", network=network, incarnation=position.incarnation, processed=len(position.published))
+        return position
+
+    async def _open(self, store: Store) -> Position:
+        await store.configure(self._windows)
+        contracts = await store.load_contracts()
+        memory = Memory(contracts=contracts)
+        memory.children = {one.address: one.child_of for one in contracts.values() if one.child_of is not None}
+        reserved = await store.reserved()
+        self._reserved = reserved if reserved is not None else -1
+        published = tuple(Published(height, block) for height, block, _ in await store.tail())
+        return Position(await store.next_incarnation(self._now_seconds), published, reserved, memory)
+
+    async def put(self, record: Record) -> None:
+        """Hand the record to its agent, after its height is reserved."""
+        height = record.top if isinstance(record, Rewind) else record.height
+        if height > self._reserved and self.store is not None:
+            async for attempt in patiently():
+                with attempt:
+                    await self.store.reserve(height + RESERVED_EPOCHS)
+            self._reserved = height + RESERVED_EPOCHS
+        await self.agents.put(record)
+
+    async def keep(self, contracts: list[Contract]) -> None:
+        """Store what was learnt of contracts, before a record relies on it."""
+        async for attempt in patiently():
+            with attempt:
+                if self.store is not None:
+                    await self.store.save_contracts(contracts)
+
+    async def _process(self, value: bytes | Record) -> None:
+        if self._worker is None:
+            raise RuntimeError("a record came before its store was open")
+        await self._worker.process(value)

@@ -1,0 +1,48 @@
+"""The follower's events as metrics and log lines."""
+
+import structlog
+
+from streams.events import Dropped, Event, Incomplete, Live, LogMismatch, Reorg
+from streams.follower import Follower
+from streams.metrics import ProcessMetrics
+from streams.tasks import Answered
+
+log = structlog.get_logger(__name__)
+
+
+class Observer:
+    """Counts what `follower` tells in `metrics`, and logs what an operator wants to know."""
+
+    def __init__(self, follower: Follower, metrics: ProcessMetrics) -> None:
+        self._follower = follower
+        self._metrics = metrics
+        self._seen: set[str] = set()
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+        metrics, network = self._metrics, self._follower.network or "unknown"
+        match event:
+            case Answered(endpoint, method, outcome, seconds):
+                metrics.rpc_requests.labels(endpoint, method, outcome).inc()
+                metrics.rpc_seconds.labels(endpoint, method).observe(seconds)
+            case Reorg(depth):
+                metrics.reorgs.labels(network).inc()
+                metrics.reorg_depth_epochs.labels(network).observe(depth)
+            case Live(endpoint, native):
+                self._live(endpoint, native=native)
+            case Dropped(endpoint, reason, refused):
+                metrics.endpoint_up.labels(endpoint).set(0)
+                log.warning("endpoint refused" if refused else "endpoint lost", endpoint=endpoint, reason=reason)
+            case Incomplete(height, complaint):
+                metrics.incomplete_receipts.labels(network).inc()
+                log.warning("receipts stay incomplete", height=height, reason=complaint)
+            case LogMismatch(height):
+                metrics.log_mismatches.labels(network).inc()
+                log.warning("streamed logs and receipts differ", height=height)
+
+    def _live(self, endpoint: str, *, native: bool) -> None:
+        self._metrics.endpoint_up.labels(endpoint).set(1)
+        if endpoint in self._seen:
+            self._metrics.endpoint_reconnects.labels(endpoint).inc()
+        self._seen.add(endpoint)
+        log.info("endpoint live", endpoint=endpoint, kind="lotus" if native else "eth only")
