@@ -1,0 +1,324 @@
+"""The store: totals of one network in Redis, exact whatever happens to the records on their way.
+
+Each stream has a register per height, and the last writer wins: a record is applied where its sequence is larger than what a
+height holds, so order, duplicates and redelivery change nothing. The totals of every window follow the registers: a script
+(`apply.lua`, one call per record, atomic) takes away what a height held, adds what it holds now, and moves the windows' edges
+with the head, back as well as forward. What is taken away is what was stored, never a recount, since the classifier may have
+learnt something since.
+
+Redis 6.2 or later, or Valkey, also as a cluster: every key of a network lives in one slot.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any, Literal, NamedTuple, TypeAlias, cast
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError, ResponseError
+
+from processors import packing
+from processors.folds import Contribution
+from processors.packing import Config
+from processors.readings import Snapshot
+from processors.windows import Window
+from streams.errors import RecordFault, StoreFault, UsageError
+from streams.records import STREAMS, Contract, LogsRecord, Record, Rewind, Stream, TipsetRecord, stream_of
+
+SCHEMA = 1
+SURVIVE_REORG_EPOCHS = 900
+NETWORKS = "pulse:networks"
+
+LONGEST_RUN = 500
+"""Heights that one call of the script writes."""
+
+Outcome: TypeAlias = Literal["applied", "stale", "too_old"]
+
+_SCRIPT = files("processors").joinpath("apply.lua").read_text(encoding="utf-8")
+_DIGEST = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+_TRIES = 3
+_pack = msgspec.msgpack.Encoder().encode
+_LARGER = """
+local number = math.max(tonumber(redis.call('GET', KEYS[1]) or 0) + tonumber(ARGV[2]), tonumber(ARGV[1]))
+redis.call('SET', KEYS[1], string.format('%.0f', number))
+return number
+"""
+
+
+class Applied(NamedTuple):
+    """What became of a record, and the stream's head after it.
+
+    `stale`: each of its heights holds something younger, or the same record already. `too_old`: its heights are so far behind
+    the head that nothing is kept of them any more.
+    """
+
+    outcome: Outcome
+    head: int | None
+
+
+class Tip(NamedTuple):
+    """A processed tipset that the store still knows, and the sequence of the record that it came by."""
+
+    height: int
+    hash: str
+    sequence: int
+
+
+class _Answer(NamedTuple):
+    outcome: bytes
+    head: int
+    pending: int
+    forgotten: int
+    kept_epochs: int
+
+
+class _Keys:
+    """Every name in Redis. The braces keep a network's keys in one slot of a cluster.
+
+    The last of a stream's names is a prefix: under it, the script keeps for each range of heights `<range>:totals` (number of
+    the field: counter) and `<range>:<number of the kind>` (id of the member: count).
+    """
+
+    def __init__(self, network: str) -> None:
+        prefix = f"pulse:{{{network}}}:"
+        self.config = prefix + "config"
+        self.latest = prefix + "latest"
+        self.contracts = prefix + "contracts"
+        self.incarnation = prefix + "incarnation"
+        self.reserved = prefix + "reserved"
+        names = ("state", "head", "registers", "parts", "ids", "uses", "fields", "kinds", "ranges:")
+        self.script = {stream: [self.config, *(f"{prefix}{stream}:{name}" for name in names)] for stream in STREAMS}
+
+
+@contextmanager
+def _faults() -> Iterator[None]:
+    """Every error of Redis, as one of ours."""
+    try:
+        yield
+    except OutOfMemoryError as error:
+        raise StoreFault("Redis is out of memory: raise its maxmemory, or configure shorter windows") from error
+    except ResponseError as error:
+        text = str(error)
+        if text.startswith("SCHEMA"):
+            raise UsageError(_other_schema(text.removeprefix("SCHEMA").strip())) from error
+        if "OOM" in text:
+            raise StoreFault("Redis is out of memory: raise its maxmemory, or configure shorter windows") from error
+        raise StoreFault(f"Redis refuses: {text}") from error
+    except (RedisError, OSError) as error:
+        raise StoreFault(f"Redis is away: {error}") from error
+
+
+def _other_schema(found: object) -> str:
+    return f"redis_url: the data there have schema {found}, this release needs {SCHEMA}: use another server or database, or empty that one"
+
+
+class Store:
+    """The totals of one network.
+
+    Args:
+        redis: a client that answers with bytes (`decode_responses` off).
+        network: name of the network, such as `mainnet`; records of another one are refused.
+        survive_reorg_epochs: how deep a rewind may be without losing what had left the longest window.
+
+    Every method that talks to Redis raises StoreFault where Redis is away or refuses, and UsageError where its data are of
+    another schema.
+    """
+
+    def __init__(self, redis: Redis, network: str, *, survive_reorg_epochs: int = SURVIVE_REORG_EPOCHS) -> None:
+        self._redis = cast("Any", redis)  # its types leave open whether an answer is bytes or text
+        if self._redis.get_encoder().decode_responses:
+            raise ValueError("the store needs a client that answers with bytes")
+        self._network = network
+        self._survive_reorg_epochs = survive_reorg_epochs
+        self._keys = _Keys(network)
+        self._config: bytes | None = None
+
+    async def configure(self, windows: Sequence[Window]) -> None:
+        """Make these the windows, for every process. Totals of new ones are built from what is kept, others are dropped.
+
+        A window that reaches back further than what is kept starts with a coverage below 1 and fills as time passes.
+        """
+        config = Config(SCHEMA, self._survive_reorg_epochs, tuple((window.name, window.epochs) for window in windows))
+        packed = _pack(config)
+        with _faults():
+            found = await self._redis.get(self._keys.config)
+            if found is not None:
+                _configured(found)
+            await self._write_config(packed)
+        self._config = packed
+        for stream in STREAMS:
+            await self._settle(stream)
+
+    async def apply(self, record: Record, contribution: Contribution | None = None) -> Applied:
+        """Apply one record; `contribution` is what it folds to, None for a rewind.
+
+        Returns when the windows are where the head wants them; each step on the way is atomic and shows a true coverage.
+
+        Raises:
+            RecordFault: the record can never be applied.
+        """
+        sequence = self._checked(record)
+        stream = stream_of(record)
+        match record:
+            case Rewind():
+                answer = await self._run_of(stream, sequence, record.height, record.top, "e")
+            case TipsetRecord() | LogsRecord():
+                if contribution is None:
+                    raise TypeError("a record of a tipset comes with its contribution")
+                answer = await self._apply_tipset(record, sequence, contribution)
+        if answer is None:
+            answer = (await self._settle(stream))._replace(outcome=b"stale")
+        elif answer.pending:
+            await self._settle(stream)
+        return Applied(cast("Outcome", answer.outcome.decode()), answer.head if answer.head >= 0 else None)
+
+    async def _apply_tipset(self, record: TipsetRecord | LogsRecord, sequence: str, contribution: Contribution) -> _Answer:
+        stream, height = stream_of(record), record.height
+        short, lasting = packing.parts(record, contribution)
+        parent = height - 1 if record.parent_height is None else record.parent_height
+        first = max(parent + 1, height - LONGEST_RUN + 1)
+        await self._run_of(stream, sequence, parent, first - 1, "n")
+        return _Answer(*await self._call("apply", stream, [sequence, first, height, "n", short, lasting]))
+
+    async def _run_of(self, stream: Stream, sequence: str, low: int, top: int, state: str) -> _Answer | None:
+        """Writes `state` into the heights in `(low, top]`, a run at a time and from the top.
+
+        Below the length of what is kept, only where something is stored: nothing older can come there any more.
+        """
+        last, outcome, answer = top, b"stale", None
+        while last > low and outcome != b"too_old":
+            first = max(low + 1, last - LONGEST_RUN + 1)
+            answer = _Answer(*await self._call("apply", stream, [sequence, first, last, state, None, None]))
+            outcome = answer.outcome if outcome == b"stale" else outcome
+            last = first - 1
+            if last <= top - answer.kept_epochs:
+                last, low = min(last, answer.head), max(low, answer.forgotten)
+        return answer._replace(outcome=outcome) if answer else None
+
+    def _checked(self, record: Record) -> str:
+        """The record's sequence as the script compares it."""
+        if record.network != self._network:
+            raise RecordFault(f"a record of network {record.network!r} came to the store of {self._network!r}")
+        if not 0 <= record.sequence < 2**63:
+            raise RecordFault(f"sequence {record.sequence} is not a number of 63 bits")
+        if not isinstance(record, Rewind) and record.parent_height is not None and not -1 <= record.parent_height < record.height:
+            raise RecordFault(f"the parent at {record.parent_height} is not below the tipset at {record.height}")
+        return f"{record.sequence:016x}"
+
+    async def _settle(self, stream: Stream) -> _Answer:
+        while True:
+            answer = _Answer(*await self._call("settle", stream, []))
+            if not answer.pending:
+                return answer
+
+    async def snapshot(self) -> Snapshot:
+        """Everything accounted for, of one moment and in one round trip; it costs the same however much history is kept."""
+        with _faults():
+            answers = await self._read()
+            if any(isinstance(answer, NoScriptError) for answer in answers):
+                await self._redis.script_load(_SCRIPT)
+                answers = await self._read()
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
+        packed, latest, *by_stream = answers
+        shown = {name.decode(): value.decode() for name, value in latest.items()}
+        if packed is None:
+            return Snapshot(self._network, {}, shown)
+        config = _configured(packed)
+        shown |= packing.facts(by_stream[STREAMS.index("tipsets")][2])
+        readings = {stream: packing.reading(config, answer) for stream, answer in zip(STREAMS, by_stream, strict=True)}
+        return Snapshot(self._network, readings, shown)
+
+    async def _read(self) -> list[Any]:
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.get(self._keys.config)
+        pipeline.hgetall(self._keys.latest)
+        for keys in self._keys.script.values():
+            pipeline.evalsha(_DIGEST, len(keys), *keys, "read", _pack([]))
+        answers: list[Any] = await pipeline.execute(raise_on_error=False)
+        return answers
+
+    async def tail(self, limit: int = 1000) -> list[Tip]:
+        """The newest processed tipsets of stream `tipsets`, newest first."""
+        found = await self._call("tail", "tipsets", limit)
+        return [Tip(height, "0x" + digest.hex(), int(sequence, 16)) for height, digest, sequence in found]
+
+    async def next_incarnation(self, now_seconds: int) -> int:
+        """A number larger than any given before; the Unix time `now_seconds` keeps it so where Redis was emptied in between."""
+        return await self._larger(self._keys.incarnation, now_seconds, 1)
+
+    async def reserve(self, top: int) -> None:
+        """Remember that heights up to `top` may have been published; it never goes down."""
+        await self._larger(self._keys.reserved, top, 0)
+
+    async def reserved(self) -> int | None:
+        """The height up to which anything may have been published, None if there was no `reserve` yet."""
+        with _faults():
+            found = await self._redis.get(self._keys.reserved)
+        return None if found is None else int(found)
+
+    async def _larger(self, key: str, least: int, step: int) -> int:
+        with _faults():
+            return int(await self._redis.eval(_LARGER, 1, key, least, step))
+
+    async def write_facts(self, facts: Mapping[str, str]) -> None:
+        """Show these in `Snapshot.latest`, beside the facts of the newest tipset."""
+        if facts:
+            with _faults():
+                await self._redis.hset(self._keys.latest, mapping=dict(facts))
+
+    async def networks(self) -> list[str]:
+        """The networks that anything was ever configured for on this Redis."""
+        with _faults():
+            return sorted(name.decode() for name in await self._redis.smembers(NETWORKS))
+
+    async def save_contracts(self, contracts: Iterable[Contract]) -> None:
+        """Keep the evidence of contracts, so that it needs no asking again."""
+        if mapping := {contract.address: msgspec.json.encode(contract) for contract in contracts}:
+            with _faults():
+                await self._redis.hset(self._keys.contracts, mapping=mapping)
+
+    async def load_contracts(self) -> dict[str, Contract]:
+        """The evidence kept, by address; what this release can not read is left out and so asked for again."""
+        with _faults():
+            found = await self._redis.hgetall(self._keys.contracts)
+        contracts: dict[str, Contract] = {}
+        for address, value in found.items():
+            try:
+                contracts[address.decode()] = msgspec.json.decode(value, type=Contract)
+            except msgspec.MsgspecError:
+                continue
+        return contracts
+
+    async def _call(self, command: str, stream: Stream, argument: object) -> list[Any]:
+        """The script's answer. A Redis that lost its scripts or its configuration gets them again."""
+        keys = self._keys.script[stream]
+        with _faults():
+            for _ in range(_TRIES):
+                try:
+                    answer: list[Any] = await self._redis.evalsha(_DIGEST, len(keys), *keys, command, _pack(argument))
+                    return answer
+                except NoScriptError:
+                    await self._redis.script_load(_SCRIPT)
+                except ResponseError as error:
+                    if self._config is None or not str(error).startswith("UNCONFIGURED"):
+                        raise
+                    await self._write_config(self._config)
+        raise StoreFault("Redis loses its scripts as fast as it gets them")
+
+    async def _write_config(self, packed: bytes) -> None:
+        await self._redis.sadd(NETWORKS, self._network)
+        await self._redis.set(self._keys.config, packed)
+
+
+def _configured(packed: bytes) -> Config:
+    try:
+        schema = msgspec.msgpack.decode(packed, type=list[Any])[0]
+        if schema != SCHEMA:
+            raise UsageError(_other_schema(schema))
+        return msgspec.msgpack.decode(packed, type=Config)
+    except (msgspec.MsgspecError, IndexError) as error:
+        raise UsageError(_other_schema("unknown")) from error
