@@ -42,6 +42,9 @@ class Answers:
     def __init__(self, recording: Recording, limits: Limits | None = None) -> None:
         self._recording = recording
         self._limits = limits or Limits()
+        self._siblings: dict[Hash, list[Link]] = {}
+        for link in recording.links.values():
+            self._siblings.setdefault(link.parent_hash, []).append(link)
         self._derived: dict[str, Callable[[list[Any], float], Any]] = {
             "eth_blockNumber": lambda _, now: hex(self._tip(now).height),
             "eth_syncing": lambda _, __: False,
@@ -79,9 +82,18 @@ class Answers:
         if given is None and params and method not in self._derived:
             # Asked at another block than in the recording: code, storage and calls are told once, for the newest.
             given = self._recording.answers.get(question(method, [*params[:-1], "latest"]))
+        if given is None and method.startswith("Filecoin.State") and params:
+            given = self._beside(method, params)
         if given is None:
             return None
         return next((one for one in reversed(given) if one.seconds <= now), given[0])
+
+    def _beside(self, method: str, params: list[Any]) -> list[Recorded] | None:
+        """The answer in the state before another tipset with the same parent: it is the same state."""
+        link = self._recording.links.get(_hash_of(params[-1]))
+        siblings = self._siblings.get(link.parent_hash, ()) if link is not None else ()
+        asked = (self._recording.answers.get(question(method, [*params[:-1], one.key])) for one in siblings)
+        return next((given for given in asked if given is not None), None)
 
     def _tip(self, now: float) -> Link:
         head = self._recording.head_at(now)
@@ -183,6 +195,13 @@ class Answers:
         if link is None or not link.key:
             raise Refused(NO_ANSWER, f"no tipset for height {height} in the recording")
         return self._tipset(link)
+
+
+def _hash_of(key: Any) -> Hash:
+    try:
+        return tipset_hash(msgspec.convert(key, list[Cid]))
+    except msgspec.ValidationError:
+        return ""
 
 
 def _height(number: Any) -> int:

@@ -13,9 +13,9 @@ from streams.errors import NodeFault
 from streams.memory import Memory
 from streams.probes import learn
 from streams.records import Address, Child, Contract, Hash, Log, LogsRecord, Message, TipsetRecord
-from streams.rpc import Answer, Call
+from streams.rpc import Call
 from streams.tasks import Fetch
-from streams.wire import EAM, Actor, Cid, EthBlock, NativeEvent, NativeReceipt, Receipt, read, tipset_hash
+from streams.wire import EAM, Actor, EthBlock, NativeEvent, NativeReceipt, Receipt, read
 
 _EVM_EVENT_KEYS = frozenset(("t1", "t2", "t3", "t4", "d"))
 
@@ -31,14 +31,14 @@ class Assembled:
     complaint: str | None
 
 
-def assemble(link: Link, child: tuple[Cid, ...], memory: Memory, *, native: bool) -> Fetch[Assembled]:
-    """All about the tipset at `link`; `child` is the key of the tipset on top of it, empty where it is not known.
+def assemble(link: Link, child: Link | None, memory: Memory, *, native: bool) -> Fetch[Assembled]:
+    """All about the tipset at `link`; `child` is a tipset on top of it, None where none is known.
 
     Raises:
         NodeFault: the node answered for another tipset, or not at all.
     """
-    native = native and bool(child)
-    block, receipts, natives, rise = yield from _body(link, child, memory, native=native)
+    native = native and child is not None and bool(child.key)
+    block, receipts, natives, rise = yield from _body(link, child if native else None, memory)
     by_hash = {receipt.transaction_hash.lower(): receipt for receipt in receipts}
     yield from learn(link.height, block, receipts, memory, native=native)
     complaint = _count_complaint(block, by_hash, natives)
@@ -48,28 +48,34 @@ def assemble(link: Link, child: tuple[Cid, ...], memory: Memory, *, native: bool
 
 
 def _body(
-    link: Link, child: tuple[Cid, ...], memory: Memory, *, native: bool
+    link: Link, child: Link | None, memory: Memory
 ) -> Fetch[tuple[EthBlock, list[Receipt], list[NativeReceipt] | None, int | None]]:
-    calls = [_by_hash(link.hash), Call("eth_getBlockReceipts", (link.hash,))]
-    before = memory.burnt_attofil.get(link.hash)
-    if native:
-        calls += [Call("Filecoin.ChainGetParentReceipts", (child[0],)), _burnt_funds(child)]
-        if before is None and link.key:
-            calls.append(_burnt_funds(link.key))
-    answers = yield tuple(calls)
+    eth = (_by_hash(link.hash), Call("eth_getBlockReceipts", (link.hash,)))
+    native = (Call("Filecoin.ChainGetParentReceipts", (child.key[0],)),) if child is not None else ()
+    balances = _unknown_balances(link, child, memory)
+    answers = yield (*eth, *native, *(Call("Filecoin.StateGetActor", ("f099", one.key)) for one in balances))
     block = read(answers[0].required(), EthBlock, "eth_getBlockByHash")
     receipts = read(answers[1].required(), list[Receipt], "eth_getBlockReceipts")
     _check_place(link, block, receipts)
-    if not native:
+    if child is None:
         return block, receipts, None, None
     natives = read(answers[2].result, list[NativeReceipt], "ChainGetParentReceipts") if answers[2].result is not None else None
-    for answer in answers[4:]:
-        before = _balance(answer)
-    after = _balance(answers[3])
-    if after is not None:
-        memory.burnt_attofil[tipset_hash(child)] = after
-    rise = after - before if after is not None and before is not None else None
-    return block, receipts, natives, rise
+    for one, answer in zip(balances, answers[3:], strict=True):
+        if answer.result is not None:
+            memory.learn_burnt(one.parent_hash, one.height, int(read(answer.result, Actor, "StateGetActor").balance))
+    return block, receipts, natives, _rise(link, child, memory)
+
+
+def _unknown_balances(link: Link, child: Link | None, memory: Memory) -> list[Link]:
+    """The tipsets in whose state the balance of f099 must be asked for: before `link` ran, and after."""
+    wanted = (link, child) if child is not None else ()
+    return [one for one in wanted if one.key and not memory.knows_burnt(one.parent_hash, one.height)]
+
+
+def _rise(link: Link, child: Link, memory: Memory) -> int | None:
+    before = memory.burnt_before(link.parent_hash, link.height)
+    after = memory.burnt_before(child.parent_hash, child.height)
+    return after - before if before is not None and after is not None else None
 
 
 def _check_place(link: Link, block: EthBlock, receipts: list[Receipt]) -> None:
@@ -191,11 +197,3 @@ def _evidence(addresses: Iterable[Address], memory: Memory) -> tuple[Contract, .
 
 def _by_hash(block: Hash) -> Call:
     return Call("eth_getBlockByHash", (block, True))
-
-
-def _burnt_funds(key: tuple[Cid, ...]) -> Call:
-    return Call("Filecoin.StateGetActor", ("f099", key))
-
-
-def _balance(answer: Answer) -> int | None:
-    return int(read(answer.result, Actor, "StateGetActor").balance) if answer.result is not None else None

@@ -391,7 +391,7 @@ class Follower:
         if pursuit.gap is not None:
             self._ask_links(leader, leader.target)
         else:
-            self._ask_tipsets(leader, leader.target)
+            self._ask_tipsets(leader)
 
     def _ask_links(self, leader: Endpoint, target: Target) -> None:
         gap = self._pursuit.gap
@@ -404,14 +404,14 @@ class Follower:
                 self._prefetched.add(height)
                 self._start(leader, ("at", height), partial(fetch_link_at, height, key))
 
-    def _ask_tipsets(self, leader: Endpoint, target: Target) -> None:
+    def _ask_tipsets(self, leader: Endpoint) -> None:
         self._prefetched.clear()
         path = self._pursuit.path
         for place, link in enumerate(path):
             if place >= self._policy.concurrency:
                 return
             if link.hash not in self._assembled:
-                above = path[place + 1].key if place + 1 < len(path) else target.child
+                above = path[place + 1] if place + 1 < len(path) else leader.head
                 fetch = partial(assemble, link, above, self._memory, native=leader.native)
                 self._start(leader, ("tipset", link.hash), fetch)
 

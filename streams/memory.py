@@ -1,6 +1,7 @@
-"""What is learnt from the node once and holds: contracts, the names of actors, balances of f099 by tipset."""
+"""What is learnt from the node once and holds: contracts, the names of actors, balances of f099."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from streams.records import Address, Child, Contract, Hash
 from streams.wire import actor_id, may_have_eth_name
@@ -13,13 +14,14 @@ REMEMBERED = 100_000
 
 @dataclass(slots=True)
 class Memory:
-    """What was learnt from the node once and holds: contracts, other names, balances of f099 by tipset."""
+    """What was learnt from the node once and holds: contracts, other names, balances of f099."""
 
     contracts: dict[Address, Contract] = field(default_factory=dict)
     without_code: dict[Address, int] = field(default_factory=dict)
     names: dict[Address, Address] = field(default_factory=dict)
     children: dict[Address, Child] = field(default_factory=dict)
-    burnt_attofil: dict[Hash, int] = field(default_factory=dict)
+    burnt_attofil: dict[Hash, dict[int, int]] = field(default_factory=dict)
+    """The balance of f099 after a tipset, by the height of the next one: the cron of null rounds in between may burn as well."""
     learnt: list[Contract] = field(default_factory=list)
     """Contracts that are new since the shell last stored them."""
 
@@ -52,11 +54,25 @@ class Memory:
         if known is not None and known.child_of is None:
             self.learn(known)
 
+    def learn_burnt(self, parent: Hash, height: int, balance_attofil: int) -> None:
+        """The balance of f099 in the state before the tipset at `height` on top of `parent` runs."""
+        self.burnt_attofil.setdefault(parent, {})[height] = balance_attofil
+
+    def knows_burnt(self, parent: Hash, height: int) -> bool:
+        """Whether the node need not be asked for this balance."""
+        return height in self.burnt_attofil.get(parent, {})
+
+    def burnt_before(self, parent: Hash, height: int) -> int | None:
+        """That balance; where the node would not tell it, that of another height on top of `parent`."""
+        known = self.burnt_attofil.get(parent, {})
+        return known.get(height, next(iter(known.values()), None))
+
     def trim(self) -> None:
         """Forget what can be asked again, if it has become too much."""
-        for kept in (self.without_code, self.names, self.burnt_attofil):
-            if len(kept) > REMEMBERED:
-                kept.clear()
+        kept: tuple[dict[Any, Any], ...] = (self.without_code, self.names, self.burnt_attofil)
+        for one in kept:
+            if len(one) > REMEMBERED:
+                one.clear()
 
 
 def _is_native(address: Address) -> bool:

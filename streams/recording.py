@@ -10,7 +10,7 @@ import lzma
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -21,18 +21,23 @@ from msgspec import Raw, Struct
 from streams.chain import Link
 from streams.errors import NodeFault, RecordingError
 from streams.records import Hash
-from streams.wire import EthHeader, HeadChange, Tipset, read, tipset_hash
+from streams.wire import EthHeader, Tipset, read
 
 BUNDLED = ("devnet",)
 KINDS = ("sub", "frame", "rpc", "map")
 Topic: TypeAlias = Literal["heads", "newHeads", "logs"]
 
 
-class RecordedError(Struct, frozen=True):
-    """The error that a node answered."""
+UNIX_TIMES_FROM = 10**9
+"""A recording that starts later than this counts in Unix time."""
 
-    code: int = 0
+
+class RecordedError(Struct, frozen=True, omit_defaults=True):
+    """The error that a node answered; a reverted call has data."""
+
+    code: int
     message: str = ""
+    data: Any = None
 
 
 class _Message(Struct):
@@ -42,6 +47,11 @@ class _Message(Struct):
 
 class _Subscription(Struct):
     result: Raw
+
+
+class _Change(Struct):
+    type: str = msgspec.field(name="Type")
+    val: Raw = msgspec.field(name="Val")
 
 
 class _Line(Struct):
@@ -72,6 +82,15 @@ class Recorded:
     error: RecordedError | None
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """From `seconds` on, `tip` is the newest executed tipset, and `native` (None on an eth-only node) the head on top of it."""
+
+    seconds: float
+    tip: Hash
+    native: Hash | None
+
+
 @dataclass(slots=True)
 class Recording:
     """What a recording holds.
@@ -80,13 +99,15 @@ class Recording:
         frames: in order of time.
         answers: by method and parameters (`question`), in order of time.
         links: every tipset whose place in the chain is told, by hash.
-        heads: the times at which the newest executed tipset changed, with its hash, the native head's key and its value.
+        tipsets: the native form of tipsets, by hash.
+        heads: how the head moved, in order of time.
     """
 
     frames: list[Frame] = field(default_factory=list)
     answers: dict[tuple[str, str], list[Recorded]] = field(default_factory=dict)
     links: dict[Hash, Link] = field(default_factory=dict)
-    heads: list[tuple[float, Hash, Tipset | None]] = field(default_factory=list)
+    tipsets: dict[Hash, Raw] = field(default_factory=dict)
+    heads: list[Head] = field(default_factory=list)
 
     @property
     def seconds(self) -> float:
@@ -96,19 +117,20 @@ class Recording:
     @property
     def native(self) -> bool:
         """Whether the node told its heads by `ChainNotify`."""
-        return self.heads[0][2] is not None
+        return self.heads[0].native is not None
 
-    def head_at(self, seconds: float) -> tuple[Hash, Tipset | None] | None:
-        """The newest executed tipset, and natively the head on top of it, at a time; None before the first."""
-        place = bisect_right(self.heads, seconds, key=lambda head: head[0])
-        return self.heads[place - 1][1:] if place else None
+    def head_at(self, seconds: float) -> Head | None:
+        """The head at a time; None before the first."""
+        place = bisect_right(self.heads, seconds, key=lambda head: head.seconds)
+        return self.heads[place - 1] if place else None
 
     def chain(self, tip: Hash) -> Iterator[Link]:
-        """The executed tipsets from `tip` downwards, as far as the recording knows them."""
+        """The tipsets from `tip` downwards, as far as the recording knows them."""
         link = self.links.get(tip)
         while link is not None:
             yield link
-            link = self.links.get(link.parent_hash)
+            below = self.links.get(link.parent_hash)
+            link = below if below is not None and below.height < link.height else None
 
 
 def question(method: str, params: Any) -> tuple[str, str]:
@@ -126,28 +148,38 @@ def load(name: str) -> Recording:
     recording = Recording()
     number = 0
     try:
-        for line in _lines(path):
-            number += 1
-            _take(recording, msgspec.json.decode(line, type=_Line))
+        for number, line in enumerate(_lines(path), 1):
+            if line.strip():
+                _take(recording, msgspec.json.decode(line, type=_Line))
     except FileNotFoundError:
         raise RecordingError(f"{name}: no such recording: allowed are a file and {', '.join(BUNDLED)}") from None
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise RecordingError(f"{path}: can not be read behind line {number} ({error}): is the file whole?") from error
-    except (msgspec.MsgspecError, NodeFault, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, NodeFault, UnicodeDecodeError, RecursionError) as error:
         raise RecordingError(
             f"{path}:{number}: not a line of a recording ({error}): allowed are objects of kind {', '.join(KINDS)}"
         ) from error
     if not recording.heads:
         raise RecordingError(f"{path}: no head is announced in its {number} lines: a recording needs frames of ChainNotify or newHeads")
-    return recording
+    return _in_order(recording)
 
 
 def _lines(path: Path) -> Iterator[bytes]:
     opener: Any = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
     with opener(path, "rb") as file:
-        for line in file:
-            if line.strip():
-                yield line
+        yield from file
+
+
+def _in_order(recording: Recording) -> Recording:
+    """Everything in order of time, counted from the start of the recording."""
+    first = min(recording.frames[0].seconds, recording.heads[0].seconds)
+    start = first if first >= UNIX_TIMES_FROM else 0.0
+    timed: tuple[list[Any], ...] = (recording.frames, recording.heads, *recording.answers.values())
+    for several in timed:
+        several.sort(key=lambda one: one.seconds)
+        if start:
+            several[:] = [replace(one, seconds=one.seconds - start) for one in several]
+    return recording
 
 
 def _take(recording: Recording, line: _Line) -> None:
@@ -156,7 +188,7 @@ def _take(recording: Recording, line: _Line) -> None:
             if line.msg is not None:
                 _take_frame(recording, line.t, line.msg)
         case "rpc":
-            answer = Recorded(line.t, line.result, line.error)
+            answer = Recorded(line.t, line.result or Raw(b"null"), line.error)
             recording.answers.setdefault(question(line.method, line.params), []).append(answer)
             _learn(recording, line)
         case "sub" | "map":
@@ -168,35 +200,48 @@ def _take(recording: Recording, line: _Line) -> None:
 def _take_frame(recording: Recording, seconds: float, message: _Message) -> None:
     if message.method == "xrpc.ch.val":
         _, value = read(message.params, tuple[int, Raw], "ChainNotify")
-        recording.frames.append(Frame(seconds, "heads", value))
-        for change in read(value, list[HeadChange], "ChainNotify"):
-            _take_change(recording, seconds, change)
+        if bytes(value).lstrip().startswith(b"["):
+            recording.frames.append(Frame(seconds, "heads", value))
+            _take_changes(recording, seconds, read(value, list[_Change], "ChainNotify"))
     elif message.method == "eth_subscription":
         value = read(message.params, _Subscription, "eth_subscription").result
-        is_head = b'"parentHash"' in bytes(value)
-        recording.frames.append(Frame(seconds, "newHeads" if is_head else "logs", value))
-        if is_head:
-            link = Link.of_header(read(value, EthHeader, "newHeads"))
-            recording.links.setdefault(link.hash, link)
-            if not recording.heads or not recording.native:
-                recording.heads.append((seconds, link.hash, None))
+        if b'"parentHash"' in bytes(value):
+            recording.frames.append(Frame(seconds, "newHeads", value))
+            _take_header(recording, seconds, Link.of_header(read(value, EthHeader, "newHeads")))
+        elif b'"topics"' in bytes(value):
+            recording.frames.append(Frame(seconds, "logs", value))
 
 
-def _take_change(recording: Recording, seconds: float, change: HeadChange) -> None:
-    link = Link.of_tipset(change.val)
-    recording.links[link.hash] = link
+def _take_header(recording: Recording, seconds: float, link: Link) -> None:
+    recording.links.setdefault(link.hash, link)
+    if not recording.heads or not recording.native:
+        recording.heads.append(Head(seconds, link.hash, None))
+
+
+def _take_changes(recording: Recording, seconds: float, changes: list[_Change]) -> None:
+    """One list of changes is one move of the head; it may end lower than it began."""
+    head: Link | None = None
+    for change in changes:
+        link = _keep_tipset(recording, change.val)
+        head = recording.links.get(link.parent_hash) if change.type == "revert" else link
     if recording.heads and not recording.native:
         recording.heads.clear()
-    if change.type != "revert":
-        recording.heads.append((seconds, tipset_hash(link.parent_key), change.val))
+    if head is not None:
+        recording.heads.append(Head(seconds, head.parent_hash, head.hash))
+
+
+def _keep_tipset(recording: Recording, value: Raw) -> Link:
+    link = Link.of_tipset(read(value, Tipset, "tipset"))
+    recording.links[link.hash] = link
+    recording.tipsets.setdefault(link.hash, value)
+    return link
 
 
 def _learn(recording: Recording, line: _Line) -> None:
     if line.error is not None or bytes(line.result) in {b"", b"null"}:
         return
     if line.method == "Filecoin.ChainGetTipSet":
-        link = Link.of_tipset(read(line.result, Tipset, line.method))
-        recording.links[link.hash] = link
+        _keep_tipset(recording, line.result)
     elif line.method == "eth_getBlockByHash":
         link = Link.of_header(read(line.result, EthHeader, line.method))
         recording.links.setdefault(link.hash, link)

@@ -7,6 +7,7 @@ as Lotus does, and may ask about everything in the recording.
 import asyncio
 import contextlib
 import http
+import math
 import secrets
 import time
 from collections.abc import Callable
@@ -100,6 +101,8 @@ class ReplayNode:
         self._server: Server | None = None
         self._player: asyncio.Task[None] | None = None
         self._started = 0.0
+        self._limit = math.inf
+        self._moved = asyncio.Event()
 
     @property
     def url(self) -> str:
@@ -109,7 +112,13 @@ class ReplayNode:
     @property
     def now(self) -> float:
         """Seconds of the recording that have passed."""
-        return (time.monotonic() - self._started) * self._pace if self._started else 0.0
+        return min((time.monotonic() - self._started) * self._pace, self._limit) if self._started else 0.0
+
+    def halt_at(self, seconds: float) -> None:
+        """Let the recording run on to this time and stop there; `math.inf` lets it run to its end."""
+        self._started = time.monotonic() - self.now / self._pace
+        self._limit = seconds
+        self._moved.set()
 
     async def __aenter__(self) -> Self:
         self._server = await serve(self._talk, *self._address, process_request=self._admit, compression=None, max_size=2**20)
@@ -133,6 +142,9 @@ class ReplayNode:
 
     async def _play(self) -> None:
         for frame in self.recording.frames:
+            while frame.seconds > self._limit:
+                self._moved.clear()
+                await self._moved.wait()
             await asyncio.sleep(max((frame.seconds - self.now) / self._pace, 0))
             for client in self._clients:
                 self._notify(client, frame)

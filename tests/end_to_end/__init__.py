@@ -1,0 +1,1 @@
+"""The whole product against the naive recount."""

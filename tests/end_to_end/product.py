@@ -1,0 +1,111 @@
+"""The product as its user starts it, a node made of a recording, and the comparison with the naive recount."""
+
+import asyncio
+import math
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from processors.classify import Classifier
+from processors.embedded import embedded_redis
+from processors.readings import Snapshot, WindowReading
+from processors.registry import Registry
+from processors.store import Store
+from tests.recount import Figures, Recount
+
+BUNDLED = Path(__file__).parents[2] / "streams" / "recordings" / "devnet.jsonl.xz"
+COMMAND = str(Path(sys.executable).parent / "fvm-pulse")
+WINDOWS = (20, 120, 400)
+PATIENCE_SECONDS = 30.0
+CLASSES = ("messages", "failed", "gas", "burn", "events")
+SUMS = {
+    "all_messages": "all_messages",
+    "all_gas": "all_gas",
+    "all_base_fee_burn": "base_fee_burn",
+    "all_over_estimation_burn": "over_estimation_burn",
+    "deployments:direct": "deployments",
+}
+
+
+@asynccontextmanager
+async def product(*flags: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`fvm-pulse run` with these flags; told to stop at the end, and expected to do so well."""
+    process = await asyncio.create_subprocess_exec(
+        COMMAND, "run", "--listen", "127.0.0.1:0", "--windows", ",".join(f"{one}e" for one in WINDOWS), *flags
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            code = await asyncio.wait_for(process.wait(), 15)
+            assert code == 0, f"stopped with exit code {code}"
+
+
+async def classes(store: Store) -> Callable[[str], str]:
+    """The class of every contract that the product met, by address."""
+    classifier = Classifier(Registry.load(None).for_chain(314))
+    known = {address: classifier.classify(contract).contract_class for address, contract in (await store.load_contracts()).items()}
+    return lambda address: known.get(address, "unknown")
+
+
+async def caught_up(store: Store, block: str) -> Snapshot:
+    """The snapshot in which both streams have come to the tipset `block`.
+
+    Raises:
+        TimeoutError: it does not come.
+    """
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            snapshot = await store.snapshot()
+            heads = {stream.head for stream in snapshot.streams.values()}
+            if snapshot.latest.get("hash") == block and len(heads) == 1:
+                return snapshot
+            await asyncio.sleep(0.05)
+
+
+async def check(store: Store, recount: Recount, until: float = math.inf) -> None:
+    """Every figure of every window equals the recount at a time of the recording, exactly."""
+    block = recount.chain(until)[0]
+    snapshot = await caught_up(store, block["hash"])
+    recount.class_of = await classes(store)
+    for epochs in WINDOWS:
+        expected = recount.figures(epochs, until)
+        compare(snapshot.streams["tipsets"].windows[f"{epochs}e"], expected, ("messages", "failed", "gas", "burn"), native=recount.native)
+        compare_events(snapshot.streams["logs"].windows[f"{epochs}e"], expected)
+
+
+def compare(window: WindowReading, expected: Figures, by_class: tuple[str, ...], *, native: bool) -> None:
+    """One window of stream `tipsets`."""
+    for name in by_class:
+        found = {field.partition(":")[2]: value for field, value in window.sums.items() if field.startswith(f"{name}:")}
+        assert {one: value for one, value in found.items() if value} == {one: value for one, value in expected[name].items() if value}, name
+    for field, name in SUMS.items():
+        assert window.sums.get(field, 0) == expected[name], field
+    if native:
+        assert window.sums.get("f099_rise", 0) == expected["rise"]
+        assert window.sums.get("f099_known", 0) == expected["rise_known"]
+        assert window.sums.get("unreconciled", 0) == 0
+    senders = expected["senders"]
+    assert window.distinct.get("sender", 0) == len(set().union(*senders.values()))
+    for name, addresses in senders.items():
+        assert window.distinct.get(f"sender:{name}", 0) == len(addresses), name
+    assert window.distinct.get("contract", 0) == len(expected["contracts"])
+    assert (window.processed, window.null) == (expected["processed"], expected["null"])
+
+
+def compare_events(window: WindowReading, expected: Figures) -> None:
+    """One window of stream `logs`."""
+    assert {field.partition(":")[2]: value for field, value in window.sums.items() if value} == dict(expected["events"])
+    assert (window.processed, window.null) == (expected["processed"], expected["null"])
+
+
+@asynccontextmanager
+async def embedded_store(data_dir: Path, network: str) -> AsyncIterator[Store]:
+    """The store that a run left in its data folder."""
+    async with embedded_redis(data_dir) as server, Redis.from_url(server.url) as redis:
+        yield Store(redis, network)
