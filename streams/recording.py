@@ -148,7 +148,8 @@ def load(name: str) -> Recording:
     recording = Recording()
     number = 0
     try:
-        for number, line in enumerate(_lines(path), 1):
+        for line in _lines(path):
+            number += 1
             if line.strip():
                 _take(recording, msgspec.json.decode(line, type=_Line))
     except FileNotFoundError:
@@ -242,6 +243,6 @@ def _learn(recording: Recording, line: _Line) -> None:
         return
     if line.method == "Filecoin.ChainGetTipSet":
         _keep_tipset(recording, line.result)
-    elif line.method == "eth_getBlockByHash":
+    elif line.method in {"eth_getBlockByHash", "eth_getBlockByNumber"}:
         link = Link.of_header(read(line.result, EthHeader, line.method))
         recording.links.setdefault(link.hash, link)

@@ -244,9 +244,9 @@ class ReplayNode:
 
     def _tell_current(self, client: _Client) -> None:
         head = self.recording.head_at(self.now)
-        if head is None or head[1] is None or not client.subscriptions.get("heads"):
+        if head is None or head.native is None or not client.subscriptions.get("heads"):
             return
-        current = Raw(msgspec.json.encode([{"Type": "current", "Val": head[1]}]))
+        current = Raw(msgspec.json.encode([{"Type": "current", "Val": self.recording.tipsets[head.native]}]))
         client.outbox.put_nowait(self._notice("heads", client.subscriptions["heads"][-1], current))
 
 

@@ -31,8 +31,8 @@ class Shift:
                 for change in read(frame.value, list[HeadChange], "ChainNotify"):
                     self._times.setdefault(change.val.height, int(started_at + frame.seconds / pace))
         if not self._times:
-            for seconds, block, _ in recording.heads:
-                self._times.setdefault(recording.links[block].height, int(started_at + seconds / pace))
+            for head in recording.heads:
+                self._times.setdefault(recording.links[head.tip].height, int(started_at + head.seconds / pace))
         self._first = min(self._times)
 
     def _at(self, height: int) -> int:
