@@ -16,6 +16,10 @@ from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from tests.brokers import kafka
+
+__all__ = ["kafka"]
+
 # `FVM_PULSE_HYPOTHESIS=deep` looks longer than anybody wants to wait.
 settings.register_profile("quick", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("deep", deadline=None, max_examples=2000, suppress_health_check=[HealthCheck.too_slow])
