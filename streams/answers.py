@@ -224,7 +224,7 @@ class Answers:
     def _logs(self, params: list[Any], now: float) -> Any:
         wanted = params[0] if params else {}
         inside = [self._link(wanted["blockHash"], now)] if "blockHash" in wanted else self._range(wanted, now)
-        return [log for link in inside for log in self._logs_of(link) if _matches(log, wanted)]
+        return [log for link in inside for log in self._logs_of(link) if matches(log, wanted)]
 
     def _range(self, wanted: dict[str, Any], now: float) -> list[Link]:
         tip = self._tip(now)
@@ -304,7 +304,7 @@ def _without_block(recording: Recording) -> Iterator[tuple[tuple[str, str], list
             yield question(method, msgspec.json.decode(params)[: _BLOCK_PARAMETER[method]]), given
 
 
-def _matches(log: Any, wanted: dict[str, Any]) -> bool:
+def matches(log: Any, wanted: dict[str, Any]) -> bool:
     """Whether a log is one of those that a filter wants: emitters, and alternatives for each topic."""
     emitters = _alternatives(wanted.get("address"))
     if emitters and log["address"].lower() not in emitters:
