@@ -12,7 +12,7 @@ from redis.backoff import NoBackoff
 
 from processors.folds import Contribution
 from processors.readings import Snapshot, StreamReading
-from processors.store import Applied, Outcome, Store, Tip
+from processors.store import Applied, Outcome, Store, Tip, networks
 from processors.windows import Window, parse_all
 from streams.errors import RecordFault, StoreFault, UsageError
 from streams.records import Contract, LogsRecord, Record, Rewind, stream_of
@@ -342,12 +342,12 @@ async def test_nothing_yet_shows_nothing(redis: Redis) -> None:
     """Before anything is configured: no streams, no tail, no reservation; after: windows without coverage."""
     store = Store(redis, NETWORK)
     assert await store.snapshot() == Snapshot(NETWORK)
-    assert (await store.tail(), await store.reserved(), await store.networks()) == ([], None, [])
+    assert (await store.tail(), await store.reserved(), await networks(redis)) == ([], None, [])
     with pytest.raises(StoreFault, match="UNCONFIGURED"):
         await put(store, tipset(5, 4, 1))
     await store.configure(SMALL)
     assert (await shown(store)).windows["3e"].coverage == 0
-    assert await store.networks() == [NETWORK]
+    assert await networks(redis) == [NETWORK]
 
 
 async def test_every_key_of_a_network_is_in_one_slot(store: Store, redis: Redis) -> None:
@@ -394,7 +394,7 @@ async def test_a_server_that_lost_everything_is_set_up_again(store: Store, redis
     await redis.script_flush()
     await put(store, tipset(7, 6, 3))
     assert await shown(store) == recount({7: contribution(3)}, SMALL, 7)
-    assert await store.networks() == [NETWORK]
+    assert await networks(redis) == [NETWORK]
 
 
 async def test_other_schemas_are_refused(store: Store, redis: Redis) -> None:
@@ -430,7 +430,7 @@ async def test_a_server_that_is_away_is_a_fault_of_the_store() -> None:
             store.snapshot(),
             put(store, tipset(5, 4, 1)),
             store.reserved(),
-            store.networks(),
+            networks(redis),
             store.configure(SMALL),
         )
         for call in calls:
