@@ -56,13 +56,21 @@ class LocalAgents:
         self._pending = 0
         self._idle = asyncio.Event()
         self._idle.set()
+        self._failed = asyncio.Event()
+        self._failure: Exception | None = None
         for stream in STREAMS:
             self._channels[stream] = self._app.channel(maxsize=CHANNEL_RECORDS)
             add_agent(self._app, stream, self._channels[stream], self._counted(handle))
 
     def _counted(self, handle: Handler) -> Handler:
         async def counted(record: bytes | Record) -> None:
-            await handle(record)
+            try:
+                await handle(record)
+            except Exception as error:
+                # Faust would start the agent again without this record, and say nothing.
+                self._failure = self._failure or error
+                self._failed.set()
+                raise
             self._pending -= 1
             if self._pending == 0:
                 self._idle.set()
@@ -78,6 +86,12 @@ class LocalAgents:
     async def drained(self) -> None:
         """Wait until every record that was put is done."""
         await self._idle.wait()
+
+    async def failed(self) -> None:
+        """Wait until a handler raises, and raise that: its record is lost, so nothing that follows would be true."""
+        await self._failed.wait()
+        if self._failure is not None:
+            raise self._failure
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["LocalAgents"]:

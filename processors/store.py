@@ -114,6 +114,16 @@ def _other_schema(found: object) -> str:
     return f"redis_url: the data there have schema {found}, this release needs {SCHEMA}: use another server or database, or empty that one"
 
 
+async def networks(redis: Redis) -> list[str]:
+    """The networks that anything was ever configured for on this Redis.
+
+    Raises:
+        StoreFault: Redis is away or refuses.
+    """
+    with _faults():
+        return sorted(name.decode() for name in await cast("Any", redis).smembers(NETWORKS))
+
+
 class Store:
     """The totals of one network.
 
@@ -269,11 +279,6 @@ class Store:
         if facts:
             with _faults():
                 await self._redis.hset(self._keys.latest, mapping=dict(facts))
-
-    async def networks(self) -> list[str]:
-        """The networks that anything was ever configured for on this Redis."""
-        with _faults():
-            return sorted(name.decode() for name in await self._redis.smembers(NETWORKS))
 
     async def save_contracts(self, contracts: Iterable[Contract]) -> None:
         """Keep the evidence of contracts, so that it needs no asking again."""
