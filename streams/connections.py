@@ -181,6 +181,7 @@ class Connections:
             record = self._follower.next_record()
             if learnt := self._follower.take_learnt():
                 await self._sink.keep(learnt)
+            await self._send()
             if record is None:
                 await self._turn()
             else:

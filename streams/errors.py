@@ -7,8 +7,11 @@
     │   ├── RecordingError    a recording can not be read
     │   └── RegistryError     a contracts file can not be read
     ├── NodeFault             the node is wrong: drop what it said, maybe the node too
+    │   └── Refusal           the node answered that it will not: an error object instead of a result
     ├── RecordFault           a record can not be applied: dead letter
-    └── StoreFault            Redis is away or holds something else than we left there
+    ├── StoreFault            Redis is away or holds something else than we left there
+    ├── BrokerFault           Kafka is away, or will not have what we give it
+    └── Superseded            another follower publishes now: stop
 
 Anything else that escapes is our own bug and ends the process loudly.
 """
@@ -38,9 +41,21 @@ class NodeFault(PulseError):
         self.retryable = retryable
 
 
+class Refusal(NodeFault):
+    """A node answered a question with an error."""
+
+
 class RecordFault(PulseError):
     """A record can not be applied, however often it is tried."""
 
 
 class StoreFault(PulseError):
     """Redis can not be reached or does not hold what was left there; retried."""
+
+
+class BrokerFault(PulseError):
+    """Kafka can not be reached, or refuses a record however often it is sent."""
+
+
+class Superseded(PulseError):
+    """Another follower took over; what this one still says is older than what that one says."""

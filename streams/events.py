@@ -85,4 +85,11 @@ class LogMismatch:
     height: int
 
 
-Event: TypeAlias = Answered | Reorg | Dropped | Live | Incomplete | LogMismatch
+@dataclass(frozen=True, slots=True)
+class OutOfReach:
+    """The nodes tell nothing of this height and those below it any more: they stay missing."""
+
+    height: int
+
+
+Event: TypeAlias = Answered | Reorg | Dropped | Live | Incomplete | LogMismatch | OutOfReach

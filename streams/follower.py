@@ -14,22 +14,23 @@ out-of-order notices, a slow reader's lost channel, a silent node and a failover
                                   wake_at()       when to tick at the latest
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from streams.chain import Link
+from streams.chain import Gap, Link
 from streams.endpoints import Endpoint, Endpoints, Phase, Target
-from streams.enrich import Assembled, assemble, build
-from streams.errors import NodeFault
-from streams.events import Dropped, Event, Incomplete, Live, LogMismatch, Policy, Position, Reorg
+from streams.enrich import Assembled, assemble
+from streams.errors import NodeFault, Refusal
+from streams.events import Dropped, Event, Incomplete, Live, LogMismatch, OutOfReach, Policy, Position, Reorg
 from streams.greeting import Greeting, fetch_link, fetch_link_at, greet, latest_link
 from streams.memory import Memory
+from streams.publication import Publication
 from streams.pursuit import Pursuit
-from streams.records import STREAMS, Contract, Hash, Record, Rewind
-from streams.rpc import Answer, ChannelClosed, HeadChanges, Notice, Session
+from streams.ranges import LogCounts, count_logs
+from streams.records import Contract, Hash, Record
+from streams.retries import Retries
+from streams.rpc import ChannelClosed, HeadChanges, Notice, Session
 from streams.streamed import StreamedLogs
 from streams.tasks import Answered, Done, Failed, Fetch, Key, Outcome, Tasks
 from streams.wire import EthHeader, StreamedLog, tipset_hash
@@ -37,15 +38,6 @@ from streams.wire import EthHeader, StreamedLog, tipset_hash
 OPENING_SECONDS = 30.0
 PATIENCE = 4
 """How many times a question may fail before the endpoint is left."""
-COUNTER_BITS = 32
-NETWORKS = {314: "mainnet", 314159: "calibrationnet", 31415926: "devnet"}
-"""Labels for chain ids whose node does not tell its network's name."""
-
-
-@dataclass(slots=True)
-class _Retry:
-    attempts: int
-    at: float
 
 
 class Follower:
@@ -79,15 +71,12 @@ class Follower:
         self._position: Position | None = None
         self._memory = Memory()
         self._pursuit = Pursuit(self._policy.look_back_epochs)
-        self._next_sequence = 0
-        self._noticed: dict[Hash, float] = {}
+        self._publication = Publication()
         self._assembled: dict[Hash, Assembled] = {}
-        self._retries: dict[Key, _Retry] = {}
-        self._complaints: dict[Key, int] = {}
+        self._retries = Retries(self._policy.incomplete_retries, self._policy.incomplete_delay_seconds)
         self._prefetched: set[int] = set()
-        self._learnt_network: str | None = None
+        self._said_network: str | None = None
         self._streamed = StreamedLogs()
-        self._outbox: deque[Record] = deque()
         self._events: list[Event] = []
         self._now = 0.0
 
@@ -97,7 +86,7 @@ class Follower:
         """Go on from what the store holds; nothing is published before this."""
         self._position = position
         self._memory = position.memory
-        self._next_sequence = position.incarnation << COUNTER_BITS
+        self._publication.resume(position.incarnation)
         self._pursuit.resume(position.published, position.reserved)
 
     def connected(self, name: str, now: float) -> None:
@@ -125,7 +114,7 @@ class Follower:
         try:
             for said in session.receive(frame):
                 if isinstance(said, tuple):
-                    self._answered(name, *said)
+                    self._settle(self._tasks.answer(name, *said, self._now))
                 else:
                     self._notice(endpoint, said)
         except NodeFault as fault:
@@ -165,8 +154,7 @@ class Follower:
 
     def wake_at(self) -> float:
         """When to `tick` at the latest."""
-        times = [self._endpoints.wake_at(), self._tasks.deadline()]
-        times += [retry.at for retry in self._retries.values() if retry.at > self._now]
+        times = [self._endpoints.wake_at(), self._tasks.deadline(), self._retries.wake_at(self._now)]
         times += [one.heard_at + self._policy.stale_after_seconds for one in self._endpoints.all.values() if one.phase is Phase.LIVE]
         times += [one.since + OPENING_SECONDS for one in self._endpoints.all.values() if one.phase is Phase.OPENING]
         return min((time for time in times if time is not None), default=self._now + OPENING_SECONDS)
@@ -176,7 +164,7 @@ class Follower:
         """Whether everything up to the leader's head is published."""
         leader, pursuit = self._endpoints.leader, self._pursuit
         settled = not pursuit.stale and pursuit.gap is None and not pursuit.path and pursuit.rewind_to is None
-        return leader is not None and leader.target is not None and settled and not self._outbox
+        return leader is not None and leader.target is not None and settled and not self._publication.queue
 
     def no_endpoint_left(self) -> str | None:
         """Why no node can ever be followed, None while one may be."""
@@ -185,13 +173,13 @@ class Follower:
     def next_record(self) -> Record | None:
         """The next record to publish, None until there is one. It takes its number now."""
         pursuit = self._pursuit
-        if not self._outbox and self._position is not None and self.network is not None:
+        if not self._publication.queue and self._position is not None and self.network is not None:
             if pursuit.rewind_to is not None:
                 self._rewind(self.network, pursuit.rewind_to)
             elif pursuit.path and pursuit.path[0].hash in self._assembled:
                 self._publish(self.network, pursuit.path[0])
             self._advance()
-        return self._outbox.popleft() if self._outbox else None
+        return self._publication.queue.popleft() if self._publication.queue else None
 
     def take_learnt(self) -> list[Contract]:
         """Contracts learnt since the last time, to be kept for the next run."""
@@ -202,40 +190,24 @@ class Follower:
 
     def _rewind(self, network: str, height: int) -> None:
         top, undone_epochs = self._pursuit.rewound(height)
-        for stream in STREAMS:
-            number = self._number()
-            self._outbox.append(Rewind(network=network, sequence=number, stream=stream, height=height, top=top))
+        self._publication.rewind(network, height, top)
         if undone_epochs:
             self._events.append(Reorg(undone_epochs))
         self._streamed.rewound(height)
 
     def _publish(self, network: str, link: Link) -> None:
         assembled = self._assembled.pop(link.hash)
-        tipset, logs = build(
-            assembled,
-            self._memory,
-            network=network,
-            sequence=self._number(len(STREAMS)),
-            parent_height=self._pursuit.height_of(link.parent_hash),
-            noticed_at=self._noticed.pop(link.hash, self._now),
-        )
-        self._outbox += (tipset, logs)
+        parent_height = self._pursuit.height_of(link.parent_hash)
+        logs = self._publication.publish(network, assembled, self._memory, parent_height, self._now).logs
         self._pursuit.published(link)
         if assembled.complaint is not None:
             self._events.append(Incomplete(link.height, assembled.complaint))
-        self._streamed.published(link, logs.logs, [tx.hash for tx in assembled.block.transactions])
+        self._streamed.published(link, logs, [tx.hash for tx in assembled.block.transactions])
         self._events += [LogMismatch(height) for height in self._streamed.mismatches(link.height)]
         if self._endpoints.leader is not None:
             self._endpoints.leader.failures = 0
 
-    def _number(self, count: int = 1) -> int:
-        number, self._next_sequence = self._next_sequence, self._next_sequence + count
-        return number
-
     # What nodes say
-
-    def _answered(self, name: str, number: int, answer: Answer) -> None:
-        self._settle(self._tasks.answer(name, number, answer, self._now))
 
     def _notice(self, endpoint: Endpoint, notice: Notice) -> None:
         match notice:
@@ -277,7 +249,7 @@ class Follower:
         self._aim(endpoint, Target(tipset_hash(head.parent_key), head.parent_key, head.key, head.height))
 
     def _new_head(self, endpoint: Endpoint, link: Link) -> None:
-        self._noticed.setdefault(link.hash, self._now)
+        self._publication.notice(link.hash, self._now)
         if endpoint.native and endpoint.head is not None:
             return  # ChainNotify decides the order
         self._pursuit.learn(link)
@@ -289,22 +261,17 @@ class Follower:
         self._aim(endpoint, Target(link.hash, (), (), link.height))
 
     def _aim(self, endpoint: Endpoint, target: Target) -> None:
-        self._noticed.setdefault(target.hash, self._now)
+        self._publication.notice(target.hash, self._now)
         if endpoint.target == target:
             return
         endpoint.target = target
         self._pursuit.stale = True
 
     def _greeted(self, endpoint: Endpoint, greeting: Greeting) -> None:
-        if self.chain_id is not None and greeting.chain_id != self.chain_id:
-            raise NodeFault(f"wrong chain id {greeting.chain_id}, expected {self.chain_id}", retryable=False)
-        network = greeting.network or NETWORKS.get(greeting.chain_id, f"chain-{greeting.chain_id}")
-        if self.network is None:
-            self.network = network
-        elif greeting.network is not None and self._learnt_network not in {None, greeting.network}:
-            raise NodeFault(f"another network, {greeting.network!r} instead of {self._learnt_network!r}", retryable=False)
-        self._learnt_network = self._learnt_network or greeting.network
+        greeting.check(self.chain_id, self._said_network)
         self.chain_id = greeting.chain_id
+        self.network = self.network or greeting.label
+        self._said_network = self._said_network or greeting.network
         endpoint.phase, endpoint.since, endpoint.native = Phase.LIVE, self._now, greeting.native
         endpoint.heard_at = self._now
         if greeting.streams_logs:
@@ -321,7 +288,7 @@ class Follower:
                 case Answered():
                     self._events.append(outcome)
                 case Done():
-                    self._retries.pop(outcome.key, None)
+                    self._retries.succeeded(outcome.key)
                     try:
                         self._done(self._endpoints.all[outcome.endpoint], outcome)
                     except NodeFault as fault:
@@ -335,6 +302,8 @@ class Follower:
                 self._greeted(endpoint, done.result)
             case Assembled():
                 self._accept(done.key, done.result)
+            case LogCounts(heights, counts):
+                self._events += [LogMismatch(height) for height in self._streamed.counted(heights, counts)]
             case Link() if done.key[0] == "latest":
                 self._pursuit.learn(done.result)
                 self._aim(endpoint, Target(done.result.hash, (), (), done.result.height))
@@ -342,13 +311,9 @@ class Follower:
                 self._pursuit.learn(done.result)
 
     def _accept(self, key: Key, assembled: Assembled) -> None:
-        attempts = self._complaints.get(key, 0)
-        if assembled.complaint is not None and attempts < self._policy.incomplete_retries:
-            self._complaints[key] = attempts + 1
-            self._retries[key] = _Retry(0, self._now + self._policy.incomplete_delay_seconds * 2**attempts)
-            return
-        self._complaints.pop(key, None)
-        self._assembled[assembled.link.hash] = assembled
+        if assembled.complaint is None or not self._retries.complained(key, self._now):
+            self._retries.settled(key)
+            self._assembled[assembled.link.hash] = assembled
 
     def _failed(self, failed: Failed) -> None:
         endpoint = self._endpoints.all[failed.endpoint]
@@ -357,10 +322,15 @@ class Follower:
                 self._drop(endpoint, str(failed.fault), refused=not failed.fault.retryable)
             case ("at", _):
                 endpoint.counts_heights = False
+            case ("logs", _):
+                self._streamed.forget_missed()
             case _:
-                attempts = self._retries[failed.key].attempts + 1 if failed.key in self._retries else 1
-                self._retries[failed.key] = _Retry(attempts, self._now + 0.25 * 2**attempts)
-                if attempts >= PATIENCE:
+                attempts = self._retries.failed(failed.key, self._now)
+                # Once the node's limit was met, what lies just above is not begged for again and again.
+                enough = attempts >= PATIENCE or self._pursuit.gave_up
+                if isinstance(failed.fault, Refusal) and enough and (height := self._pursuit.give_up(failed.key)) is not None:
+                    self._events.append(OutOfReach(height))
+                elif attempts >= PATIENCE:
                     self._drop(endpoint, str(failed.fault), refused=False)
 
     def _drop(self, endpoint: Endpoint, reason: str, *, refused: bool) -> None:
@@ -389,14 +359,13 @@ class Follower:
             pursuit.replan(leader.target)
             self._forget()
         if pursuit.gap is not None:
-            self._ask_links(leader, leader.target)
-        else:
+            self._ask_links(leader, leader.target, pursuit.gap)
+        elif pursuit.path:
             self._ask_tipsets(leader)
+        elif not leader.native and (missed := self._streamed.missed(leader.target.head_height)):
+            self._start(leader, ("logs", 0), partial(count_logs, missed))
 
-    def _ask_links(self, leader: Endpoint, target: Target) -> None:
-        gap = self._pursuit.gap
-        if gap is None:
-            return
+    def _ask_links(self, leader: Endpoint, target: Target, gap: Gap) -> None:
         self._start(leader, ("link", gap.wanted), partial(fetch_link, gap.wanted, gap.key if leader.native else ()))
         key = target.child if leader.native else ()
         for height in self._pursuit.prefetch() if leader.counts_heights else ():
@@ -416,10 +385,8 @@ class Follower:
                 self._start(leader, ("tipset", link.hash), fetch)
 
     def _start(self, endpoint: Endpoint, key: Key, fetch: Callable[[], Fetch[Any]]) -> None:
-        retry = self._retries.get(key)
-        if self._tasks.running(endpoint.name, key) or (retry is not None and retry.at > self._now):
-            return
-        self._settle(self._tasks.start(endpoint.name, key, fetch(), self._now))
+        if not self._tasks.running(endpoint.name, key) and self._retries.due(key, self._now):
+            self._settle(self._tasks.start(endpoint.name, key, fetch(), self._now))
 
     def _forget(self) -> None:
         """Drop what no plan needs any more."""
@@ -427,7 +394,6 @@ class Follower:
             return
         wanted = {link.hash for link in self._pursuit.path}
         self._assembled = {block: one for block, one in self._assembled.items() if block in wanted}
-        self._retries = {key: one for key, one in self._retries.items() if key[1] in wanted}
-        self._complaints = {key: one for key, one in self._complaints.items() if key[1] in wanted}
+        self._retries.keep(lambda key: key[0] == "tipset" and key[1] in wanted)
         if self._pursuit.trim():
-            self._noticed = {block: at for block, at in self._noticed.items() if block in self._pursuit.links}
+            self._publication.forget(self._pursuit.links)

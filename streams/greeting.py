@@ -9,6 +9,9 @@ from streams.rpc import NO_SUCH_METHOD, NULL_ROUND, Call
 from streams.tasks import Fetch
 from streams.wire import Cid, EthHeader, Tipset, read
 
+NETWORKS = {314: "mainnet", 314159: "calibrationnet", 31415926: "devnet"}
+"""Labels for chain ids whose node does not tell its network's name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
@@ -19,6 +22,22 @@ class Greeting:
     native: bool
     streams_logs: bool
     head: Link | None
+
+    @property
+    def label(self) -> str:
+        """What the network is called: by the node, or else by its chain id."""
+        return self.network or NETWORKS.get(self.chain_id, f"chain-{self.chain_id}")
+
+    def check(self, chain_id: int | None, network: str | None) -> None:
+        """See that this is the chain and the network that are followed, where they are known.
+
+        Raises:
+            NodeFault: it is another one.
+        """
+        if chain_id is not None and self.chain_id != chain_id:
+            raise NodeFault(f"wrong chain id {self.chain_id}, expected {chain_id}", retryable=False)
+        if network is not None and self.network is not None and self.network != network:
+            raise NodeFault(f"another network, {self.network!r} instead of {network!r}", retryable=False)
 
 
 def greet() -> Fetch[Greeting]:

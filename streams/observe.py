@@ -2,7 +2,7 @@
 
 import structlog
 
-from streams.events import Dropped, Event, Incomplete, Live, LogMismatch, Reorg
+from streams.events import Dropped, Event, Incomplete, Live, LogMismatch, OutOfReach, Reorg
 from streams.follower import Follower
 from streams.metrics import ProcessMetrics
 from streams.tasks import Answered
@@ -39,6 +39,8 @@ class Observer:
             case LogMismatch(height):
                 metrics.log_mismatches.labels(network).inc()
                 log.warning("streamed logs and receipts differ", height=height)
+            case OutOfReach(height):
+                log.warning("beyond the node's look-back: this height and those below stay missing", height=height)
 
     def _live(self, endpoint: str, *, native: bool) -> None:
         self._metrics.endpoint_up.labels(endpoint).set(1)

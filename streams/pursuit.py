@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from streams.chain import FINALITY_EPOCHS, Case, Extends, Fork, Gap, Known, Link, Published, Tail, reconcile
 from streams.endpoints import Target
 from streams.records import Hash
+from streams.tasks import Key
 
 PREFETCH_EPOCHS = 64
 """How far below the known part of a gap tipsets are asked for by height, so that its links need not come one by one."""
@@ -32,6 +33,7 @@ class Pursuit:
         self._tail = Tail()
         self._top = -1
         self._since: int | None = None
+        self._out_of_reach = -1
         self._must_rewind = False
 
     def resume(self, published: Iterable[Published], reserved: int | None) -> None:
@@ -96,8 +98,30 @@ class Pursuit:
             return Gap(target.hash, target.key, None)
         if self._since is None:
             self._since = height if self._tail.bottom is None else self._tail.bottom
-        floor = max(height - self._look_back_epochs, min(self._since, height) - 1)
+        floor = max(height - self._look_back_epochs, min(self._since, height) - 1, min(self._out_of_reach, height - 1))
         return reconcile(self._tail, target.hash, self.links, floor, target.key)
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether there are heights that the nodes would not tell of."""
+        return self._out_of_reach >= 0
+
+    def give_up(self, key: Key) -> int | None:
+        """The nodes will not tell what the task `key` asked: leave that height and all below it missing, and say which it is.
+
+        They may be asked beyond their look-back. Only what is final is given up, since nothing in it can change any more; for
+        anything else the answer is None.
+        """
+        kind, block = key
+        height = self.gap.below - 1 if kind == "link" and self.gap is not None and self.gap.below is not None else None
+        if kind == "tipset":
+            height = self.height_of(str(block))
+        head = max((link.height for link in self.links.values()), default=0)
+        if height is None or head - height <= FINALITY_EPOCHS or height <= self._out_of_reach:
+            return None
+        self._out_of_reach = height
+        self.stale = True
+        return height
 
     def prefetch(self) -> range:
         """The heights inside the gap that are worth asking for by height."""

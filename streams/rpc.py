@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import Raw, Struct
 
-from streams.errors import NodeFault
+from streams.errors import NodeFault, Refusal
 from streams.wire import EthHeader, HeadChange, StreamedLog, read
 
 MAX_FRAME_BYTES = 32 * 2**20
@@ -46,11 +46,11 @@ class Answer:
         """The result.
 
         Raises:
-            NodeFault: the node answered with an error.
+            Refusal: the node answered with an error, or with nothing.
         """
         if self.result is None:
             error = self.error or RpcError(message="no result")
-            raise NodeFault(f"{self.call.method}: {error.message[:200] or 'error'} (code {error.code})")
+            raise Refusal(f"{self.call.method}: {error.message[:200] or 'error'} (code {error.code})")
         return self.result
 
 

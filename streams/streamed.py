@@ -1,6 +1,7 @@
-"""The streamed logs as a witness: what `eth_subscribe logs` said of a tipset must be what its receipts hold.
+"""Witnesses of the logs: what `eth_subscribe logs` streamed of a tipset, or `eth_getLogs` tells of it, must be what its receipts hold.
 
-The receipts are what is counted. The stream tells when a node's receipts were incomplete, where nothing else does.
+The receipts are what is counted. On a node that serves nothing but eth, only such a witness tells that they were incomplete. The
+stream witnesses what runs while we listen; what was missed meanwhile is asked for in ranges.
 """
 
 from collections import Counter
@@ -15,6 +16,7 @@ CONFIRMED_EPOCHS = 5
 """How deep a tipset must lie before it is compared: by then its logs have come."""
 WATCHED_TIPSETS = 2_000
 WATCHED_LOGS = 20_000
+LONGEST_RANGE_EPOCHS = 1_000
 """Bounds of what is kept; beyond them a tipset is not compared."""
 
 _Identity: TypeAlias = tuple[Hash, str, tuple[Hash, ...], str]
@@ -27,6 +29,8 @@ class StreamedLogs:
         self._source: str | None = None
         self._covered: dict[Hash, Counter[_Identity]] = {}
         self._published: dict[Hash, tuple[int, Counter[_Identity]]] = {}
+        self._missed: dict[Hash, tuple[int, int]] = {}
+        """Published tipsets that were not streamed: height and number of logs."""
         self._unsure: set[Hash] = set()
         """Tipsets whose logs were first streamed before we listened."""
 
@@ -69,10 +73,28 @@ class StreamedLogs:
         if link.hash in self._covered:
             expected = Counter((transactions[log.transaction].lower(), log.emitter, log.topics, log.data) for log in logs)
             self._published[link.hash] = (link.height, expected)
+        elif len(self._missed) < WATCHED_TIPSETS:
+            self._missed[link.hash] = (link.height, len(logs))
 
     def rewound(self, height: int) -> None:
         """Everything above `height` is undone."""
         self._published = {block: one for block, one in self._published.items() if one[0] <= height}
+        self._missed = {block: one for block, one in self._missed.items() if one[0] <= height}
+
+    def missed(self, tip: int) -> range:
+        """Heights to ask the logs of: of tipsets that were not streamed, and lie deep enough below `tip`."""
+        heights = sorted(height for height, _ in self._missed.values() if height <= tip - CONFIRMED_EPOCHS)
+        return range(heights[0], min(heights[-1], heights[0] + LONGEST_RANGE_EPOCHS - 1) + 1) if heights else range(0)
+
+    def forget_missed(self) -> None:
+        """The node does not tell logs by height: there is no witness of what was missed."""
+        self._missed.clear()
+
+    def counted(self, heights: range, logs: Counter[Hash]) -> list[int]:
+        """So many logs the node tells of each tipset at `heights`; those heights where that is not what was published."""
+        due = [block for block, (height, _) in self._missed.items() if height in heights]
+        told = [(*self._missed.pop(block), logs[block]) for block in due]
+        return [height for height, published, counted in told if published != counted]
 
     def mismatches(self, tip: int) -> list[int]:
         """The heights that lie deep enough below `tip` by now and do not agree; each is told once."""

@@ -93,6 +93,10 @@ class World:
         return {tip.height: tip.hash for tip in list(self.head.ancestors())[1:]}
 
 
+class TooWideError(Exception):
+    """More heights than the node tells logs of at once."""
+
+
 class Node:
     """One node's view of a world: answers questions, and tells of new heads."""
 
@@ -102,6 +106,9 @@ class Node:
         self.chain_id = chain_id
         self.head: Tip = world.head
         self.incomplete_reads = 0
+        self.look_back_epochs: int | None = None
+        self.log_range_epochs = 100
+        self.lost_logs_of: str | None = None
 
     def answer(self, frame: bytes) -> list[bytes]:
         """The frames that this question brings: the answer, and what a subscription sends at once."""
@@ -110,13 +117,26 @@ class Node:
         if method.startswith("Filecoin.") and not self.native:
             return [self._error(asked["id"], -32601, f"method '{method}' not found")]
         try:
+            self._check_look_back(params)
             result = getattr(self, "_" + method.replace("Filecoin.", "").lower())(*params)
+        except TooWideError:
+            return [self._error(asked["id"], -32005, "block range exceeds the maximum")]
         except (AttributeError, KeyError) as error:
             return [self._error(asked["id"], -32000, f"no answer: {error}")]
         frames = [json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": result}).encode()]
         if method == "Filecoin.ChainNotify":
             frames.append(self.notice([("current", self.head)]))
         return frames
+
+    def _check_look_back(self, params: list[Any]) -> None:
+        """Refuse what lies too far below the head, as public nodes do."""
+        if self.look_back_epochs is None or not params:
+            return
+        tip = self.world.by_hash.get(params[0]) if isinstance(params[0], str) else None
+        if isinstance(params[0], list):
+            tip = self._by_key(params[0])
+        if tip is not None and tip.height < self.head.height - self.look_back_epochs:
+            raise KeyError("bad tipset height: lookbacks are disallowed")
 
     def see(self, head: Tip) -> list[bytes]:
         """The node's head becomes `head`: what it tells its subscribers."""
@@ -225,7 +245,7 @@ class Node:
         tip = self.world.by_hash[block]
         receipts = []
         for place in range(2):
-            logs = [LOG] if place == 0 else []
+            logs = [LOG] if place == 0 and tip.hash != self.lost_logs_of else []
             receipts.append(
                 {
                     "transactionHash": self._transaction(tip, place)["hash"],
@@ -240,6 +260,14 @@ class Node:
             self.incomplete_reads -= 1
             receipts.pop()
         return receipts
+
+    def _eth_getlogs(self, wanted: dict[str, str]) -> list[dict[str, Any]]:
+        low, high = int(wanted["fromBlock"], 16), int(wanted["toBlock"], 16)
+        if high - low + 1 > self.log_range_epochs:
+            raise TooWideError
+        assert self.head.parent is not None
+        tips = [tip for tip in self.head.parent.ancestors() if low <= tip.height <= high]
+        return [{**LOG, "blockHash": tip.hash} for tip in tips]
 
     def _chaingetparentreceipts(self, block: dict[str, str]) -> list[dict[str, Any]]:
         assert self._by_block(block).parent is not None

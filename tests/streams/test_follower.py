@@ -14,6 +14,7 @@ from streams.events import Dropped, Incomplete, LogMismatch, Policy, Position, R
 from streams.follower import Follower
 from streams.memory import Memory
 from streams.records import LogsRecord, Record, Rewind, TipsetRecord, stream_of
+from streams.tasks import Answered
 from tests.node.world import GAS_BURN, RISE, SENT, Node, World
 
 NULL, EMPTY = "null", "empty"
@@ -87,12 +88,17 @@ class Harness:
             else:
                 self.connected[name] = number
                 self.follower.connected(name, self.now)
+        self.send()
+        while (record := self.follower.next_record()) is not None:
+            self.take(record)
+        self.send()
+        self.events += self.follower.events()
+
+    def send(self) -> None:
+        """What the follower asks reaches its node, and the answers are on their way."""
         for name, frame in self.follower.requests():
             if name in self.connected:
                 self.pending += [(name, self.connected[name], answer) for answer in self.nodes[name].answer(frame)]
-        while (record := self.follower.next_record()) is not None:
-            self.take(record)
-        self.events += self.follower.events()
 
     def take(self, record: Record) -> None:
         """A record is published; some reach the registers late."""
@@ -268,6 +274,40 @@ def test_a_gap_of_many_tipsets_is_filled_by_height(native: bool) -> None:
     one.nodes["a"].see(world.head)
     one.settle(20)
     one.check(world, 9)
+
+
+def test_logs_missed_meanwhile_are_counted_in_ranges() -> None:
+    """On an eth-only node the logs of a filled gap are counted again, in ranges that the node accepts; what differs is told."""
+    world = World()
+    world.advance(*[0] * 10)
+    one = harness(world, native=False)
+    one.settle(1)
+    one.drop("a")
+    world.advance(*[0] * 300)
+    one.nodes["a"].see(world.head)
+    one.nodes["a"].lost_logs_of = world.below(50).hash
+    one.settle(20)
+    asked = [event.outcome for event in one.events if isinstance(event, Answered) and event.method == "eth_getLogs"]
+    assert asked.count("error") >= 1
+    assert asked.count("ok") >= 3
+    assert [event.height for event in one.events if isinstance(event, LogMismatch)] == [world.below(50).height]
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_what_the_node_will_not_tell_stays_missing(native: bool) -> None:
+    """A node that refuses to look back far enough leaves a gap, and is followed on from there."""
+    world = World()
+    world.advance(*[0] * 10)
+    one = harness(world, native=native)
+    one.settle(1)
+    one.drop("a")
+    world.advance(*[0] * 1500)
+    one.nodes["a"].look_back_epochs = 1000
+    one.nodes["a"].see(world.head)
+    one.settle(60)
+    chain = one.registers.chain("tipsets")
+    assert 500 < min(height for height in chain if height > 9) < 520
+    one.check(world, min(height for height in chain if height > 9))
 
 
 @pytest.mark.parametrize("frame", [b"", b"{", b"[1]", b"null", b'"x"', b"\xff\xfe", b'{"id":1,"result":' + b"[" * 5000])
