@@ -113,13 +113,11 @@ class Answers:
     # What was asked.
 
     def _recorded(self, method: str, params: list[Any], now: float) -> Recorded | None:
-        if method.startswith("Filecoin.State") and params and not params[-1]:
-            params = [*params[:-1], self._native_head(now).key]
         given = self._recording.answers.get(question(method, params))
         if given is None and method in _BLOCK_PARAMETER:
             given = self._at_any_block.get(question(method, params[: _BLOCK_PARAMETER[method]]))
         if given is None and method.startswith("Filecoin.State") and params:
-            given = self._beside(method, params)
+            given = self._beside(method, [*params[:-1], params[-1] or self._native_head(now).key])
         if given is None:
             return None
         return self._of_this_chain(given, params, now) if len(given) > 1 else given[0]
