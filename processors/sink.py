@@ -36,6 +36,13 @@ def patiently() -> AsyncRetrying:
     )
 
 
+async def remembered(store: Store) -> Memory:
+    """What earlier runs learnt of contracts."""
+    contracts = await store.load_contracts()
+    children = {one.address: one.child_of for one in contracts.values() if one.child_of is not None}
+    return Memory(contracts=contracts, children=children)
+
+
 class LocalSink:
     """Feeds the agents of this process; they apply the records to `redis`.
 
@@ -47,9 +54,7 @@ class LocalSink:
         now_seconds: the Unix time at the start, a lower bound for the incarnation.
     """
 
-    def __init__(
-        self, redis: Redis, windows: Sequence[Window], registry: Registry, metrics: ProcessMetrics, *, now_seconds: int
-    ) -> None:
+    def __init__(self, redis: Redis, windows: Sequence[Window], registry: Registry, metrics: ProcessMetrics, *, now_seconds: int) -> None:
         self.agents = LocalAgents(self._process)
         self.store: Store | None = None
         self._redis = redis
@@ -74,9 +79,7 @@ class LocalSink:
 
     async def _open(self, store: Store) -> Position:
         await store.configure(self._windows)
-        contracts = await store.load_contracts()
-        memory = Memory(contracts=contracts)
-        memory.children = {one.address: one.child_of for one in contracts.values() if one.child_of is not None}
+        memory = await remembered(store)
         reserved = await store.reserved()
         self._reserved = reserved if reserved is not None else -1
         published = tuple(Published(height, block) for height, block, _ in await store.tail())

@@ -91,7 +91,7 @@ def _fetch(folder: Path) -> None:
 
 
 def _verify(folder: Path) -> None:
-    expected = dict(reversed(line.split()) for line in CHECKSUMS.read_text().splitlines())
+    expected = {name: digest for digest, name in (line.split() for line in CHECKSUMS.read_text().splitlines())}
     found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.jar")}
     if wrong := sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)):
         raise NoKafkaError(f"tests with a real Kafka were skipped: {wrong[0]} in {folder} is not what was pinned; remove the folder")
