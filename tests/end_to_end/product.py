@@ -1,13 +1,17 @@
 """The product as its user starts it, a node made of a recording, and the comparison with the naive recount."""
 
 import asyncio
+import contextlib
 import math
+import re
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 from redis.asyncio import Redis
 
 from processors.classify import Classifier
@@ -31,11 +35,18 @@ SUMS = {
 }
 
 
+def free_port() -> int:
+    """A port of the loopback that nobody uses."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
 @asynccontextmanager
-async def product(*flags: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def product(*flags: str, port: int = 0) -> AsyncIterator[asyncio.subprocess.Process]:
     """`fvm-pulse run` with these flags; told to stop at the end, and expected to do so well."""
     process = await asyncio.create_subprocess_exec(
-        COMMAND, "run", "--listen", "127.0.0.1:0", "--windows", ",".join(f"{one}e" for one in WINDOWS), *flags
+        COMMAND, "run", "--listen", f"127.0.0.1:{port}", "--windows", ",".join(f"{one}e" for one in WINDOWS), *flags
     )
     try:
         yield process
@@ -44,6 +55,22 @@ async def product(*flags: str) -> AsyncIterator[asyncio.subprocess.Process]:
             process.send_signal(signal.SIGTERM)
             code = await asyncio.wait_for(process.wait(), 15)
             assert code == 0, f"stopped with exit code {code}"
+
+
+async def processed(port: int, height: int) -> None:
+    """Wait until the product that listens on `port` has processed `height`.
+
+    Raises:
+        TimeoutError: it does not come to that.
+    """
+    async with asyncio.timeout(PATIENCE_SECONDS), aiohttp.ClientSession() as session:
+        while True:
+            with contextlib.suppress(aiohttp.ClientError):
+                text = await (await session.get(f"http://127.0.0.1:{port}/metrics")).text()
+                found = re.search(r"^pulse_processed_epoch{[^}]*} ([0-9.e+]+)$", text, re.MULTILINE)
+                if found is not None and float(found[1]) >= height:
+                    return
+            await asyncio.sleep(0.05)
 
 
 async def classes(store: Store) -> Callable[[str], str]:

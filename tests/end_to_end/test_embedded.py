@@ -1,6 +1,7 @@
 """One process, started as its user does, against a node that misbehaves: it ends in the naive recount, to the attoFIL."""
 
 import asyncio
+import logging
 import math
 import random
 import signal
@@ -14,7 +15,7 @@ from processors.store import Store
 from streams.answers import Limits
 from streams.recording import Recording, load
 from streams.replay import ReplayNode
-from tests.end_to_end.product import BUNDLED, check, embedded_store, product
+from tests.end_to_end.product import BUNDLED, check, embedded_store, free_port, processed, product
 from tests.recount import Recount
 
 PACE = 50.0
@@ -95,21 +96,22 @@ async def test_a_second_node_takes_over(redis: Redis, redis_socket: str) -> None
 async def test_killed_and_started_again(tmp_path: Path, native: bool) -> None:
     """SIGKILL at random points, started again on the same folder each time: the end is the recount."""
     seed = random.randrange(2**32)
+    logging.getLogger(__name__).warning("seed %d", seed)
     rng = random.Random(seed)
     name = network(native=native)
     async with ReplayNode(recording(), pace=PACE, limits=Limits(eth_only=not native)) as node:
         node.halt_at(FIRST_HEAD_SECONDS if native else 0.2)
         flags = ("--node", node.url, "--data-dir", str(tmp_path))
-        for time in range(5):
-            async with product(*flags) as process:
-                await asyncio.sleep(2.5 if time == 0 else rng.uniform(0.8, 2.5))
+        port = free_port()
+        for _ in range(5):
+            async with product(*flags, port=port) as process:
+                await processed(port, 833)
                 node.halt_at(math.inf)
-                await asyncio.sleep(rng.uniform(0, 1))
+                await asyncio.sleep(rng.uniform(0, 1.5))
                 process.send_signal(signal.SIGKILL)
                 await process.wait()
-        async with product(*flags):
+        async with product(*flags, port=port):
             await node.finished.wait()
-            await asyncio.sleep(3)
+            await processed(port, int(recount(native=native).chain()[0]["number"], 16))
         async with embedded_store(tmp_path, name) as store:
-            print(f"seed {seed}")
             await check(store, recount(native=native))
