@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from streams.errors import NodeFault
 from streams.records import Hash
 from streams.wire import Cid, EthHeader, Tipset, tipset_hash
 
@@ -140,6 +141,9 @@ def reconcile(tail: Tail, head: Hash, links: Mapping[Hash, Link], floor: int, ke
         links: the tipsets whose place is known, by hash.
         floor: the height above which tipsets are wanted.
         key: the tipset key of `head`, where it is known.
+
+    Raises:
+        NodeFault: a tipset is said to lie no higher than its parent.
     """
     tip = tail.tip
     path: list[Link] = []
@@ -148,16 +152,23 @@ def reconcile(tail: Tail, head: Hash, links: Mapping[Hash, Link], floor: int, ke
         link = links.get(block)
         if link is None:
             return Gap(block, path[-1].parent_key if path else key, path[-1].height if path else None)
+        _check_order(path, link.height)
         if link.height <= floor and path:
             return _start_above(tail, path)
         path.append(link)
         if link.height <= floor + 1 or link.height == 0:
             return _start_above(tail, path)
         block = link.parent_hash
+    _check_order(path, met)
     path.reverse()
     if tip is not None and met == tip.height:
         return Extends(tuple(path)) if path else Known()
     return Fork(met, tuple(path))
+
+
+def _check_order(path: list[Link], below: int) -> None:
+    if path and below >= path[-1].height:
+        raise NodeFault(f"the tipset {path[-1].hash} is said to lie at {path[-1].height}, and its parent at {below}")
 
 
 def _start_above(tail: Tail, path: list[Link]) -> Case:

@@ -11,21 +11,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
+from websockets.frames import CloseCode
 
 from streams.errors import UsageError
-from streams.events import Dropped, Event, Position
+from streams.events import Event, Nonsense, Position
 from streams.follower import Follower
 from streams.records import Contract, Record
 from streams.rpc import MAX_FRAME_BYTES
 
-log = structlog.get_logger(__name__)
-
 OPEN_TIMEOUT_SECONDS = 15.0
 PING_SECONDS = 20.0
 SHORTEST_NAP_SECONDS = 0.005
+_UNREADABLE = {
+    CloseCode.PROTOCOL_ERROR: "frames that are not a websocket's",
+    CloseCode.INVALID_DATA: "text that is not UTF-8",
+    CloseCode.MESSAGE_TOO_BIG: f"a frame of more than {MAX_FRAME_BYTES} bytes",
+}
+"""Why we end a connection on our side."""
 _REFUSALS = {401: "the token was refused (401)", 403: "access was refused (403)", 404: "no RPC at this path (404)"}
 
 
@@ -133,8 +137,6 @@ class Connections:
     def _tell(self) -> None:
         for event in self._follower.events():
             self._observe(event)
-            if isinstance(event, Dropped):
-                log.warning("endpoint lost", endpoint=event.endpoint, reason=event.reason)
 
     async def _talk(self, name: str) -> None:
         """One connection, from its handshake to its end."""
@@ -157,6 +159,11 @@ class Connections:
             reason, refused = _REFUSALS.get(status, f"HTTP {status}"), status in _REFUSALS
         except InvalidURI as error:
             reason, refused = str(error), True
+        except ConnectionClosed as error:
+            reason = str(error)
+            if error.sent is not None and error.sent.code in _UNREADABLE:
+                reason = f"the node sent {_UNREADABLE[CloseCode(error.sent.code)]}"
+                self._observe(Nonsense(name, reason))
         except (OSError, WebSocketException, TimeoutError) as error:
             reason = str(error) or type(error).__name__
         self._follower.disconnected(name, reason, self._clock(), refused=refused)

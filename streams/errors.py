@@ -7,7 +7,8 @@
     │   ├── RecordingError    a recording can not be read
     │   └── RegistryError     a contracts file can not be read
     ├── NodeFault             the node is wrong: drop what it said, maybe the node too
-    │   └── Refusal           the node answered that it will not: an error object instead of a result
+    │   ├── Refusal           the node answered that it will not: an error object instead of a result
+    │   └── Silence           the node did not answer in time
     ├── RecordFault           a record can not be applied: dead letter
     ├── StoreFault            Redis is away or holds something else than we left there
     ├── BrokerFault           Kafka is away, or will not have what we give it
@@ -42,7 +43,11 @@ class NodeFault(PulseError):
 
 
 class Refusal(NodeFault):
-    """A node answered a question with an error."""
+    """A node answered a question with an error, or ended a subscription."""
+
+
+class Silence(NodeFault):
+    """A node did not answer in time."""
 
 
 class RecordFault(PulseError):

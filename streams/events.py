@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from streams.chain import Published
+from streams.errors import NodeFault, Refusal, Silence
 from streams.memory import Memory
 from streams.tasks import Answered
 
@@ -63,6 +64,19 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True)
+class Nonsense:
+    """An endpoint said something that can not be true, or can not be read."""
+
+    endpoint: str
+    reason: str
+
+
+def doubts(endpoint: str, fault: NodeFault) -> list[Nonsense]:
+    """The fault as an event; none where the node only refused, or was silent."""
+    return [] if isinstance(fault, Refusal | Silence) else [Nonsense(endpoint, str(fault))]
+
+
+@dataclass(frozen=True, slots=True)
 class Live:
     """An endpoint greeted us and is followed or held ready."""
 
@@ -92,4 +106,4 @@ class OutOfReach:
     height: int
 
 
-Event: TypeAlias = Answered | Reorg | Dropped | Live | Incomplete | LogMismatch | OutOfReach
+Event: TypeAlias = Answered | Reorg | Dropped | Nonsense | Live | Incomplete | LogMismatch | OutOfReach

@@ -22,7 +22,7 @@ from streams.chain import Gap, Link
 from streams.endpoints import Endpoint, Endpoints, Phase, Target
 from streams.enrich import Assembled, assemble
 from streams.errors import NodeFault, Refusal
-from streams.events import Dropped, Event, Incomplete, Live, LogMismatch, OutOfReach, Policy, Position, Reorg
+from streams.events import Dropped, Event, Incomplete, Live, LogMismatch, OutOfReach, Policy, Position, Reorg, doubts
 from streams.greeting import Greeting, fetch_link, fetch_link_at, greet, latest_link
 from streams.memory import Memory
 from streams.publication import Publication
@@ -118,7 +118,7 @@ class Follower:
                 else:
                     self._notice(endpoint, said)
         except NodeFault as fault:
-            self._drop(endpoint, str(fault), refused=False)
+            self._leave(endpoint, fault)
         self._advance()
 
     def tick(self, now: float) -> None:
@@ -215,7 +215,7 @@ class Follower:
                 endpoint.heard_at = self._now
                 self._head_changes(endpoint, notice)
             case ChannelClosed():
-                raise NodeFault("the node closed the ChainNotify channel (slow reader?)")
+                raise Refusal("the node closed the ChainNotify channel (slow reader?)")
             case EthHeader():
                 endpoint.heard_at = self._now
                 link = Link.of_header(notice)
@@ -226,25 +226,9 @@ class Follower:
                 self._streamed.notice(endpoint.name, notice)
 
     def _head_changes(self, endpoint: Endpoint, notice: HeadChanges) -> None:
-        """Follow the changes step by step: each must start where the one before ended."""
-        head = endpoint.head
-        for change in notice.changes:
-            link = Link.of_tipset(change.val)
-            self._pursuit.learn(link)
-            match change.type:
-                case "current":
-                    head = link
-                case "apply":
-                    head = link
-                    self._streamed.covers(endpoint.name, link.parent_hash)
-                case "revert":
-                    if head is None or link.hash != head.hash:
-                        raise NodeFault(f"out-of-order notice: reverts height {link.height}, which is not the head")
-                    head = self._pursuit.links.get(link.parent_hash)
-                case _:
-                    raise NodeFault(f"ChainNotify: unknown change {change.type!r}")
-        if head is None:
-            raise NodeFault("ChainNotify: reverted below what was announced")
+        head, executed = self._pursuit.walk(endpoint.head, notice.changes)
+        for block in executed:
+            self._streamed.covers(endpoint.name, block)
         endpoint.head = head
         self._aim(endpoint, Target(tipset_hash(head.parent_key), head.parent_key, head.key, head.height))
 
@@ -317,6 +301,7 @@ class Follower:
 
     def _failed(self, failed: Failed) -> None:
         endpoint = self._endpoints.all[failed.endpoint]
+        self._events += doubts(failed.endpoint, failed.fault)
         match failed.key:
             case ("greet", _):
                 self._drop(endpoint, str(failed.fault), refused=not failed.fault.retryable)
@@ -332,6 +317,10 @@ class Follower:
                     self._events.append(OutOfReach(height))
                 elif attempts >= PATIENCE:
                     self._drop(endpoint, str(failed.fault), refused=False)
+
+    def _leave(self, endpoint: Endpoint, fault: NodeFault) -> None:
+        self._events += doubts(endpoint.name, fault)
+        self._drop(endpoint, str(fault), refused=False)
 
     def _drop(self, endpoint: Endpoint, reason: str, *, refused: bool) -> None:
         self._close(endpoint)
@@ -356,7 +345,11 @@ class Follower:
             return
         self.head = leader.head or pursuit.links.get(leader.target.hash)
         if pursuit.stale:
-            pursuit.replan(leader.target)
+            try:
+                pursuit.replan(leader.target)
+            except NodeFault as fault:
+                self._leave(leader, fault)
+                return
             self._forget()
         if pursuit.gap is not None:
             self._ask_links(leader, leader.target, pursuit.gap)

@@ -2,7 +2,7 @@
 
 import structlog
 
-from streams.events import Dropped, Event, Incomplete, Live, LogMismatch, OutOfReach, Reorg
+from streams.events import Dropped, Event, Incomplete, Live, LogMismatch, Nonsense, OutOfReach, Reorg
 from streams.follower import Follower
 from streams.metrics import ProcessMetrics
 from streams.tasks import Answered
@@ -33,6 +33,9 @@ class Observer:
             case Dropped(endpoint, reason, refused):
                 metrics.endpoint_up.labels(endpoint).set(0)
                 log.warning("endpoint refused" if refused else "endpoint lost", endpoint=endpoint, reason=reason)
+            case Nonsense(endpoint, reason):
+                metrics.node_faults.labels(endpoint).inc()
+                log.warning("endpoint said what can not be true", endpoint=endpoint, reason=reason)
             case Incomplete(height, complaint):
                 metrics.incomplete_receipts.labels(network).inc()
                 log.warning("receipts stay incomplete", height=height, reason=complaint)

@@ -5,8 +5,10 @@ from collections.abc import Iterable
 
 from streams.chain import FINALITY_EPOCHS, Case, Extends, Fork, Gap, Known, Link, Published, Tail, reconcile
 from streams.endpoints import Target
+from streams.errors import NodeFault
 from streams.records import Hash
 from streams.tasks import Key
+from streams.wire import HeadChange
 
 PREFETCH_EPOCHS = 64
 """How far below the known part of a gap tipsets are asked for by height, so that its links need not come one by one."""
@@ -77,10 +79,45 @@ class Pursuit:
         self._must_rewind = False
         return max(self._top, height), max(tip.height - height, 0) if tip is not None else 0
 
+    def walk(self, head: Link | None, changes: Iterable[HeadChange]) -> tuple[Link, list[Hash]]:
+        """Follow a node's changes of its head, step by step: where they end, and the tipsets that were executed on the way.
+
+        Raises:
+            NodeFault: a step does not start where the one before ended.
+        """
+        executed: list[Hash] = []
+        for change in changes:
+            link = Link.of_tipset(change.val)
+            self.learn(link)
+            match change.type:
+                case "current":
+                    head = link
+                case "apply":
+                    head = link
+                    executed.append(link.parent_hash)
+                case "revert":
+                    if head is None or link.hash != head.hash:
+                        raise NodeFault(f"out-of-order notice: reverts height {link.height}, which is not the head")
+                    head = self.links.get(link.parent_hash)
+                case _:
+                    raise NodeFault(f"ChainNotify: unknown change {change.type!r}")
+        if head is None:
+            raise NodeFault("ChainNotify: reverted below what was announced")
+        return head, executed
+
     def replan(self, target: Target) -> None:
-        """Decide anew how to get to `target`."""
+        """Decide anew how to get to `target`.
+
+        Raises:
+            NodeFault: the links contradict each other; all are forgotten.
+        """
         self.stale = False
-        plan = self._reconcile(target)
+        try:
+            plan = self._reconcile(target)
+        except NodeFault:
+            self.links.clear()
+            self.path.clear()
+            raise
         tip = self._tail.tip
         self.gap = plan if isinstance(plan, Gap) else None
         self.path = deque(plan.path) if isinstance(plan, Extends | Fork) else deque()

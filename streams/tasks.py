@@ -9,7 +9,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
-from streams.errors import NodeFault
+from streams.errors import NodeFault, Silence
 from streams.rpc import Answer, Call, Session
 
 T = TypeVar("T")
@@ -157,7 +157,7 @@ class Tasks:
                 line.session.forget(number)
                 outcomes.append(Answered(endpoint, flight.call.method, "timeout", now - flight.sent_at))
                 if line.tasks.get(flight.task.key) is flight.task:
-                    fault = NodeFault(f"{flight.call.method}: no answer in {self._timeout_seconds:g} s")
+                    fault = Silence(f"{flight.call.method}: no answer in {self._timeout_seconds:g} s")
                     outcomes.append(self._end(endpoint, line, flight.task, fault))
             self._fill(endpoint, line, now)
         return outcomes

@@ -17,6 +17,8 @@ from streams.records import Address, Hash
 T = TypeVar("T")
 
 Quantity = Annotated[str, Meta(pattern="^0x[0-9a-fA-F]{1,64}$")]
+HexHeight = Annotated[str, Meta(pattern="^0x[0-9a-fA-F]{1,12}$")]
+HexSeconds = HexHeight
 HexHash = Annotated[str, Meta(pattern="^0x[0-9a-fA-F]{64}$")]
 HexAddress = Annotated[str, Meta(pattern="^0x[0-9a-fA-F]{40}$")]
 HexData = Annotated[str, Meta(pattern="^0x[0-9a-fA-F]*$")]
@@ -41,15 +43,15 @@ class Cid(Struct, frozen=True):
 class BlockHeader(Struct, frozen=True, rename="pascal"):
     """The fields of a Filecoin block header that give its place in the chain."""
 
-    parents: list[Cid]
+    parents: Annotated[list[Cid], Meta(max_length=1000)]
     height: Height
-    timestamp: int = 0
+    timestamp: Height = 0
 
 
 class Tipset(Struct, frozen=True, rename="pascal"):
     """`Filecoin.ChainGetTipSet` and the values of `Filecoin.ChainNotify`."""
 
-    cids: Annotated[list[Cid], Meta(min_length=1)]
+    cids: Annotated[list[Cid], Meta(min_length=1, max_length=1000)]
     blocks: Annotated[list[BlockHeader], Meta(min_length=1)]
     height: Height
 
@@ -90,8 +92,8 @@ class EthBlock(Struct, frozen=True, rename="camel"):
 
     hash: HexHash
     parent_hash: HexHash
-    number: Quantity
-    timestamp: Quantity
+    number: HexHeight
+    timestamp: HexSeconds
     base_fee_per_gas: Quantity = "0x0"
     transactions: list[Transaction] = []
 
@@ -101,8 +103,8 @@ class EthHeader(Struct, frozen=True, rename="camel"):
 
     hash: HexHash
     parent_hash: HexHash
-    number: Quantity
-    timestamp: Quantity = "0x0"
+    number: HexHeight
+    timestamp: HexSeconds = "0x0"
 
 
 class ReceiptLog(Struct, frozen=True, rename="camel"):
@@ -126,7 +128,7 @@ class Receipt(Struct, frozen=True, rename="camel"):
 
     transaction_hash: HexHash
     block_hash: HexHash
-    block_number: Quantity
+    block_number: HexHeight
     gas_used: Quantity
     status: Quantity = "0x0"
     contract_address: HexAddress | None = None
