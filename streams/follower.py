@@ -202,8 +202,8 @@ class Follower:
         self._pursuit.published(link)
         if assembled.complaint is not None:
             self._events.append(Incomplete(link.height, assembled.complaint))
-        self._streamed.published(link, logs, [tx.hash for tx in assembled.block.transactions])
-        self._events += [LogMismatch(height) for height in self._streamed.mismatches(link.height)]
+        self._streamed.published(link, logs, [tx.hash for tx in assembled.block.transactions], self._now)
+        self._events += [LogMismatch(height) for height in self._streamed.mismatches(link.height, self._now)]
         if self._endpoints.leader is not None:
             self._endpoints.leader.failures = 0
 

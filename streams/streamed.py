@@ -6,6 +6,7 @@ stream witnesses what runs while we listen; what was missed meanwhile is asked f
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from streams.chain import Link
@@ -19,7 +20,18 @@ WATCHED_LOGS = 20_000
 LONGEST_RANGE_EPOCHS = 1_000
 """Bounds of what is kept; beyond them a tipset is not compared."""
 
+PATIENCE_SECONDS = 2.0
+"""How long the logs of a tipset may be on their way; what differs is looked at once more after as long."""
+
 _Identity: TypeAlias = tuple[Hash, str, tuple[Hash, ...], str]
+
+
+@dataclass(slots=True)
+class _Witnessed:
+    height: int
+    expected: Counter[_Identity]
+    due_at: float
+    suspected: bool = False
 
 
 class StreamedLogs:
@@ -28,7 +40,7 @@ class StreamedLogs:
     def __init__(self) -> None:
         self._source: str | None = None
         self._covered: dict[Hash, Counter[_Identity]] = {}
-        self._published: dict[Hash, tuple[int, Counter[_Identity]]] = {}
+        self._published: dict[Hash, _Witnessed] = {}
         self._missed: dict[Hash, tuple[int, int]] = {}
         """Published tipsets that were not streamed: height and number of logs."""
         self._unsure: set[Hash] = set()
@@ -68,17 +80,17 @@ class StreamedLogs:
             del self._covered[block]
             self._unsure.add(block)
 
-    def published(self, link: Link, logs: Sequence[Log], transactions: Sequence[Hash]) -> None:
+    def published(self, link: Link, logs: Sequence[Log], transactions: Sequence[Hash], now: float) -> None:
         """These logs of a tipset were published."""
         if link.hash in self._covered:
             expected = Counter((transactions[log.transaction].lower(), log.emitter, log.topics, log.data) for log in logs)
-            self._published[link.hash] = (link.height, expected)
+            self._published[link.hash] = _Witnessed(link.height, expected, now + PATIENCE_SECONDS)
         elif len(self._missed) < WATCHED_TIPSETS:
             self._missed[link.hash] = (link.height, len(logs))
 
     def rewound(self, height: int) -> None:
         """Everything above `height` is undone."""
-        self._published = {block: one for block, one in self._published.items() if one[0] <= height}
+        self._published = {block: one for block, one in self._published.items() if one.height <= height}
         self._missed = {block: one for block, one in self._missed.items() if one[0] <= height}
 
     def missed(self, tip: int) -> range:
@@ -96,15 +108,20 @@ class StreamedLogs:
         told = [(*self._missed.pop(block), logs[block]) for block in due]
         return [height for height, published, counted in told if published != counted]
 
-    def mismatches(self, tip: int) -> list[int]:
-        """The heights that lie deep enough below `tip` by now and do not agree; each is told once."""
-        due = [block for block, (height, _) in self._published.items() if height <= tip - CONFIRMED_EPOCHS]
+    def mismatches(self, tip: int, now: float) -> list[int]:
+        """The heights that lie deep enough below `tip` by now and do not agree, also at a second look; each is told once."""
         wrong = []
-        for block in due:
-            height, expected = self._published.pop(block)
-            streamed = self._covered.pop(block, None)
-            if streamed is not None and +streamed != expected:
-                wrong.append(height)
+        for block, one in list(self._published.items()):
+            if one.height > tip - CONFIRMED_EPOCHS or one.due_at > now:
+                continue
+            streamed = self._covered.get(block)
+            if streamed is not None and +streamed != one.expected and not one.suspected:
+                one.suspected, one.due_at = True, now + PATIENCE_SECONDS
+                continue
+            if streamed is not None and +streamed != one.expected:
+                wrong.append(one.height)
+            del self._published[block]
+            self._covered.pop(block, None)
         if len(self._covered) + len(self._unsure) >= WATCHED_TIPSETS:
             self._covered.clear()
             self._unsure.clear()
