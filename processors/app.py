@@ -16,14 +16,14 @@ from streams.records import STREAMS, Record, Stream, stream_of
 
 CHANNEL_RECORDS = 64
 
-Handler: TypeAlias = Callable[[bytes | Record], Awaitable[None]]
+Handler: TypeAlias = Callable[[Any], Awaitable[None]]
 
 
-class _LocalBoot(BootStrategy):  # type: ignore[misc]
+class _LocalBoot(BootStrategy):
     enable_kafka = False
 
 
-class _LocalApp(faust.App):  # type: ignore[misc]
+class _LocalApp(faust.App):
     """A Faust app without a broker."""
 
     BootStrategy = _LocalBoot
@@ -38,11 +38,11 @@ class _LocalApp(faust.App):  # type: ignore[misc]
 
 
 def add_agent(app: faust.App, stream: Stream, source: Any, handle: Handler) -> None:
-    """Declare the agent of a stream: it hands every record of `source` (a channel or a topic) to `handle`, in order."""
+    """Declare the agent of a stream: it hands all of `source` to `handle`, in order: records of a channel, events of topics."""
 
     async def agent(records: Any) -> None:
         async for record in records:
-            await handle(record)
+            await handle(record if records.current_event is None else records.current_event)
 
     app.agent(source, name=stream, concurrency=1)(agent)
 

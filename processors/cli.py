@@ -8,8 +8,9 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, TypeAlias
 
 import typer
@@ -21,6 +22,8 @@ from streams.settings import Settings, load
 
 FLAGS = frozenset({*Settings.model_fields, "node"})
 """The flags that are settings."""
+REPLAY_PACE = 50.0
+"""The pace of `replay`, where none is set."""
 
 app = typer.Typer(
     name="fvm-pulse",
@@ -46,6 +49,15 @@ Preset: TypeAlias = Annotated[str | None, typer.Option(metavar="NAME", help="Thr
 Registry: TypeAlias = Annotated[str | None, typer.Option(metavar="FILE", help="More contracts, merged over the bundled ones.")]
 LogFormat: TypeAlias = Annotated[str | None, typer.Option(metavar="FORM", help="console or json.")]
 LogLevel: TypeAlias = Annotated[str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")]
+Brokers: TypeAlias = Annotated[
+    str | None, typer.Option("--kafka-brokers", metavar="LIST", help="Kafka brokers as HOST:PORT (default: localhost:9092).")
+]
+Prefix: TypeAlias = Annotated[str | None, typer.Option("--topic-prefix", metavar="NAME", help="First part of the topics (default: fvm).")]
+Partitions: TypeAlias = Annotated[str | None, typer.Option(metavar="N", help="Partitions of a topic that is made (default: 8).")]
+Group: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--consumer-group", metavar="NAME", help="Workers that share the topics; a new name reads them from the start."),
+]
 Pace: TypeAlias = Annotated[str | None, typer.Option("--replay-pace", metavar="N", help="How many times its own pace a recording runs.")]
 
 
@@ -53,6 +65,16 @@ def _settings(context: typer.Context, **more: object) -> Settings:
     """The settings, with the flags of the command over them."""
     flags = {{"node": "nodes"}.get(flag, flag): value for flag, value in context.params.items() if flag in FLAGS and value}
     return load({**flags, **more}, config=context.params.get("config"))
+
+
+def _shared(context: typer.Context) -> Settings:
+    """The settings of a process that shares a Redis with others."""
+    settings = _settings(context)
+    if settings.redis_url is None:
+        raise UsageError(
+            f"redis_url: needed: {context.info_name} shares a Redis with other processes, such as --redis-url redis://127.0.0.1:6379"
+        )
+    return settings
 
 
 def _serve(settings: Settings, work: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
@@ -122,9 +144,66 @@ def replay(
     log_format: LogFormat = None,
     log_level: LogLevel = None,
 ) -> None:
-    """Feed a recording through the same pipeline, as if its node were live."""
+    """Follow a recording to its end through the same pipeline, and show the indicators that it ends with.
+
+    Nothing is kept, unless a place is given by --data-dir or --redis-url.
+    """
     settings = _settings(context, nodes=[f"replay:{recording}"])
-    from processors.run import run as work
+    from processors import report
+    from processors.run import replay as follow
+
+    async def work(settings: Settings) -> None:
+        report.print_indicators(report.of(await follow(settings), settings))
+
+    changes: dict[str, object] = {} if "replay_pace" in settings.model_fields_set else {"replay_pace": REPLAY_PACE}
+    with ExitStack() as stack:
+        if not settings.model_fields_set & {"data_dir", "redis_url"}:
+            changes["data_dir"] = Path(stack.enter_context(TemporaryDirectory(prefix="fvm-pulse-replay-")))
+        _serve(settings.model_copy(update=changes), work)
+
+
+@app.command()
+def follow(
+    context: typer.Context,
+    node: Nodes = None,
+    config: Config = None,
+    listen: Listen = None,
+    redis_url: RedisUrl = None,
+    kafka_brokers: Brokers = None,
+    topic_prefix: Prefix = None,
+    partitions: Partitions = None,
+    windows: Windows = None,
+    chain_id: ChainId = None,
+    network: Network = None,
+    replay_pace: Pace = None,
+    log_format: LogFormat = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Follow a node and publish to Kafka; stand by while another follower does."""
+    settings = _shared(context)
+    from processors.follow import follow as work
+
+    _serve(settings, work)
+
+
+@app.command()
+def worker(
+    context: typer.Context,
+    config: Config = None,
+    listen: Listen = None,
+    redis_url: RedisUrl = None,
+    kafka_brokers: Brokers = None,
+    topic_prefix: Prefix = None,
+    consumer_group: Group = None,
+    windows: Windows = None,
+    network: Network = None,
+    registry: Registry = None,
+    log_format: LogFormat = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Apply what followers publish to Redis; start as many as there are partitions."""
+    settings = _shared(context)
+    from processors.work import work
 
     _serve(settings, work)
 
@@ -141,9 +220,7 @@ def export(
     log_level: LogLevel = None,
 ) -> None:
     """Serve metrics and the status page of what others store in Redis."""
-    settings = _settings(context)
-    if settings.redis_url is None:
-        raise UsageError("redis_url: needed: export reads the Redis that another process fills, such as --redis-url redis://127.0.0.1:6379")
+    settings = _shared(context)
     from processors.run import export as work
 
     _serve(settings, work)
@@ -154,13 +231,16 @@ def indicators(
     context: typer.Context,
     config: Config = None,
     listen: Listen = None,
+    redis_url: RedisUrl = None,
+    preset: Preset = None,
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Show every indicator against its thresholds, asking the process that serves on `listen`."""
+    """Show every indicator against its thresholds, asking the process that serves on `listen`, or the Redis that is given."""
     settings = _settings(context)
     from processors import report
+    from processors.run import stored
 
-    found = report.fetch(settings.listen)
+    found = report.fetch(settings.listen) if settings.redis_url is None else report.of(asyncio.run(stored(settings)), settings)
     if json:
         report.print_json(found)
     else:

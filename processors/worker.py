@@ -1,7 +1,8 @@
 """From a record to Redis: what every agent does with what it reads, embedded and distributed alike."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 import structlog
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
@@ -17,18 +18,19 @@ log = structlog.get_logger(__name__)
 
 LONGEST_PAUSE_SECONDS = 5.0
 
+DeadLetter: TypeAlias = Callable[[str], Awaitable[None]]
+
 
 class Worker:
     """Applies records to one network's store.
 
     A record is done only when Redis has it: an unreachable Redis is tried again for as long as it takes, and a record that can
-    never be applied goes to `dead_letter`. So an agent never raises.
+    never be applied is counted and set aside. So an agent never raises.
 
     Args:
         store: where the totals are.
         classifier: names the class of a contract.
         metrics: of this process.
-        dead_letter: takes what can not be applied, with the reason.
     """
 
     def __init__(
@@ -36,23 +38,25 @@ class Worker:
         store: Store,
         classifier: Classifier,
         metrics: ProcessMetrics,
-        dead_letter: Callable[[bytes | Record, str], None] = lambda _value, _reason: None,
     ) -> None:
         self._store = store
         self._classifier = classifier
         self._metrics = metrics
-        self._dead_letter = dead_letter
 
-    async def process(self, value: bytes | Record) -> None:
-        """Take one record, as an object or as it travels."""
+    async def process(self, value: bytes | Record, dead_letter: DeadLetter | None = None, *, stream: str = "unknown") -> None:
+        """Take one record, as an object or as it travels; `dead_letter` is told why it can never be applied.
+
+        `stream` is what is known of one that can not be decoded.
+        """
         try:
             record = decode(value) if isinstance(value, bytes) else value
             await self._apply_for_sure(record)
         except RecordFault as fault:
-            stream = "unknown" if isinstance(value, bytes) else stream_of(value)
+            stream = stream if isinstance(value, bytes) else stream_of(value)
             log.warning("record set aside", stream=stream, reason=str(fault))
             self._metrics.dead_letters.labels(stream).inc()
-            self._dead_letter(value, str(fault))
+            if dead_letter is not None:
+                await dead_letter(str(fault))
 
     async def _apply_for_sure(self, record: Record) -> None:
         attempts = AsyncRetrying(

@@ -42,6 +42,12 @@ class ProcessMetrics:
             "pulse_log_mismatches_total", "Tipsets whose streamed logs differ from their receipts.", network, registry=registry
         )
         self.dead_letters = Counter("pulse_dead_letters_total", "Records that could not be applied.", ("stream",), registry=registry)
+        self.consumer_lag_records = Gauge(
+            "pulse_consumer_lag_records",
+            "Records on this worker's partitions that are not applied yet.",
+            ("network", "stream"),
+            registry=registry,
+        )
         self.endpoint_up = Gauge("pulse_endpoint_up", "Whether the endpoint is connected and talking.", endpoint, registry=registry)
         self.endpoint_reconnects = Counter(
             "pulse_endpoint_reconnects_total", "Connections that were opened again.", endpoint, registry=registry

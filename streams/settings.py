@@ -218,6 +218,7 @@ class Settings(BaseSettings):
     kafka_brokers: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_brokers)] = ("localhost:9092",)
     topic_prefix: str = Field(default="fvm", pattern=r"^[a-zA-Z0-9_-]{1,64}$")
     partitions: int = Field(default=8, ge=1, le=1024)
+    consumer_group: str = Field(default="fvm-pulse", pattern=r"^[a-zA-Z0-9._-]{1,64}$")
     windows: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_windows)] = ("1h", "24h", "7d", "30d")
     listen: Annotated[Listen, NoDecode, BeforeValidator(_listen)] = Listen("127.0.0.1", 9464)
     data_dir: Annotated[Path, AfterValidator(Path.expanduser)] = Field(default_factory=default_data_dir)

@@ -1,0 +1,190 @@
+"""The agents over topics: the same as in one process, fed by Kafka.
+
+An offset is committed only after its record is in Redis, or is a dead letter: an agent's event counts as done when its handler
+returns, and a handler returns at no other time. So every record is applied at least once, and registers make once of it.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple, Self
+
+import faust
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from processors.app import add_agent
+from streams import topics
+from streams.records import STREAMS, Stream
+
+log = structlog.get_logger(__name__)
+
+SESSION_SECONDS = 10.0
+"""After so long without a sign of life a worker's partitions go to the others."""
+METADATA_SECONDS = 30.0
+COMMIT_SECONDS = 1.0
+STARTING_SECONDS = 30.0
+
+
+class Delivery(NamedTuple):
+    """A record as it came: `value` is encoded, `chain_id` what its header says."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes
+    network: str
+    stream: Stream
+    chain_id: int | None
+
+
+Handler = Callable[[Delivery], Awaitable[None]]
+
+
+def delivery_of(message: Any, prefix: str) -> Delivery:
+    """What Faust read, as it concerns us."""
+    headers = dict(message.headers or ())
+    stated = headers.get("chain_id", b"")
+    return Delivery(
+        message.topic,
+        message.partition,
+        message.offset,
+        message.key,
+        message.value or b"",
+        topics.network_of(prefix, message.topic) or "",
+        message.topic.rpartition(".")[2],
+        int(stated) if stated.isdigit() else None,
+    )
+
+
+class TopicAgents:
+    """The agents of all streams over the topics of some networks.
+
+    Args:
+        brokers: HOST:PORT of some.
+        prefix: of the topics.
+        group: whose members share the partitions.
+        networks: to be read.
+        handle: takes a record; if it raises, nothing of its partition is read any more, and `failed` raises the same.
+    """
+
+    def __init__(self, brokers: Sequence[str], prefix: str, group: str, networks: Sequence[str], handle: Handler) -> None:
+        self.handled = 0
+        self._prefix = prefix
+        self._handle = handle
+        self._next: dict[tuple[str, int], int] = {}
+        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._up = asyncio.Event()
+        self._app = faust.App(
+            f"{group}.{prefix}",
+            broker=[f"kafka://{broker}" for broker in brokers],
+            web_enabled=False,
+            stream_wait_empty=False,
+            broker_session_timeout=SESSION_SECONDS,
+            broker_heartbeat_interval=SESSION_SECONDS / 4,
+            broker_commit_interval=COMMIT_SECONDS,
+            consumer_metadata_max_age_ms=int(METADATA_SECONDS * 1000),
+            consumer_max_fetch_size=topics.LARGEST_RECORD_BYTES,
+            consumer_auto_offset_reset="earliest",
+            producer_max_request_size=topics.LARGEST_RECORD_BYTES,
+            topic_disable_leader=True,
+            topic_allow_declare=False,
+        )
+        for stream in STREAMS:
+            names = [topics.topic_of(prefix, network, stream) for network in networks]
+            source = self._app.topic(*names, key_serializer="raw", value_serializer="raw", key_type=bytes, value_type=bytes)
+            add_agent(self._app, stream, source, self._take)
+        self._app.on_startup_finished = self._started
+
+    async def _started(self) -> None:
+        self._up.set()
+
+    async def _take(self, event: Any) -> None:
+        delivery = delivery_of(event.message, self._prefix)
+        try:
+            await self._handle(delivery)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the record must not count as done)
+            if not self._failure.done():
+                self._failure.set_exception(error)
+            await asyncio.Event().wait()
+        self.handled += 1
+        self._next[delivery.topic, delivery.partition] = delivery.offset + 1
+
+    async def failed(self) -> None:
+        """Wait until a handler raises, and raise that."""
+        await asyncio.shield(self._failure)
+
+    def lags(self) -> Mapping[tuple[str, str], int]:
+        """Records not applied yet on the partitions that are ours, by network and stream."""
+        consumer: Any = self._app.consumer
+        found: dict[tuple[str, str], int] = {}
+        for partition in consumer.assignment():
+            network = topics.network_of(self._prefix, partition.topic)
+            end = consumer.highwater(partition)
+            if network is not None and end is not None:
+                committed = consumer._committed_offset[partition] or 0  # noqa: SLF001 (Faust tells it nowhere else)
+                done = max(self._next.get((partition.topic, partition.partition), 0), committed)
+                key = network, partition.topic.rpartition(".")[2]
+                found[key] = found.get(key, 0) + max(end - done, 0)
+        return found
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["TopicAgents"]:
+        """Start the agents; at the end commit what is done and leave the group.
+
+        Raises:
+            TimeoutError: Kafka does not let us in.
+        """
+        try:
+            async with asyncio.timeout(STARTING_SECONDS):
+                await self._app.start()
+                await self._up.wait()
+            yield self
+        finally:
+            with contextlib.suppress(KafkaError, OSError):
+                await self._app.stop()
+            if not self._failure.done():
+                self._failure.cancel()
+
+
+class DeadLetters:
+    """Puts records that can not be applied aside, in a topic of their own, with the reason in a header."""
+
+    def __init__(self, brokers: Sequence[str], prefix: str) -> None:
+        self._topic = topics.dead_letters_of(prefix)
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=list(brokers),
+            enable_idempotence=True,
+            compression_type="gzip",
+            max_request_size=topics.LARGEST_RECORD_BYTES,
+        )
+
+    async def put(self, delivery: Delivery, reason: str) -> None:
+        """Returns when Kafka has it, however long that takes."""
+        headers = [
+            ("reason", reason.encode()),
+            ("topic", delivery.topic.encode()),
+            ("partition", str(delivery.partition).encode()),
+            ("offset", str(delivery.offset).encode()),
+        ]
+        if delivery.chain_id is not None:
+            headers += topics.headers(delivery.network, delivery.chain_id)
+        while True:
+            try:
+                await self._producer.send_and_wait(self._topic, delivery.value, delivery.key, headers=headers)
+                return
+            except KafkaError as error:
+                log.warning("a dead letter can not be put aside, trying again", reason=str(error) or type(error).__name__)
+                await asyncio.sleep(1)
+
+    async def __aenter__(self) -> Self:
+        """Connect."""
+        await self._producer.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Disconnect."""
+        await self._producer.stop()

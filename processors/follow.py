@@ -1,0 +1,172 @@
+"""The process that only follows and publishes, and its standby."""
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
+
+import structlog
+from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
+
+from processors.exporter import Exporter
+from processors.lease import POLL_SECONDS, Granted, Lease
+from processors.parts import announce_head, connected_redis, group_of_tasks, node_addresses, serve_http
+from processors.readings import Snapshot
+from processors.sink import patiently, remembered
+from processors.store import Store
+from processors.windows import Window, parse_all
+from streams.chain import Published
+from streams.connections import Address, Connections
+from streams.errors import PulseError, StoreFault, Superseded
+from streams.events import Policy, Position
+from streams.follower import Follower
+from streams.metrics import ProcessMetrics
+from streams.observe import Observer
+from streams.publish import Publisher
+from streams.records import Contract
+from streams.settings import Settings
+from streams.topics import Plan, retention_seconds
+
+log = structlog.get_logger(__name__)
+
+
+class RedisLedger:
+    """A publisher's ledger in Redis, under the lease; waits for Redis wherever it is away."""
+
+    def __init__(self, redis: Redis, windows: Sequence[Window], metrics: ProcessMetrics) -> None:
+        self.store: Store | None = None
+        self._lease: Lease | None = None
+        self._leading = asyncio.Event()
+        self._redis = redis
+        self._windows = windows
+        self._metrics = metrics
+
+    async def open(self, network: str, chain_id: int) -> Position:
+        """Wait for the lease; where the ledger does not tell what was published, the store does."""
+        self._metrics.announce_network(network)
+        store, lease = Store(self._redis, network), Lease(self._redis, network)
+        granted = await _granted(lease)
+        self._lease = lease
+        self._leading.set()
+        async for attempt in patiently():
+            with attempt:
+                await store.configure(self._windows)
+                await store.write_facts({"chain_id": str(chain_id)})
+                tips = await lease.tips() if granted.known else [Published(tip.height, tip.hash) for tip in await store.tail()]
+                position = Position(granted.token, tuple(tips), await store.reserved(), await remembered(store))
+        self.store = store
+        log.info("leading", network=network, incarnation=granted.token, published=len(position.published))
+        return position
+
+    @property
+    def lease(self) -> Lease:
+        """The lease, once `open` has it."""
+        if self._lease is None:
+            raise RuntimeError("the ledger is not open")
+        return self._lease
+
+    async def reserve(self, top: int) -> None:
+        """See `streams.publish.Ledger`."""
+        async for attempt in patiently():
+            with attempt:
+                await self.lease.reserve(top)
+
+    async def rewound(self, height: int) -> None:
+        """See `streams.publish.Ledger`."""
+        async for attempt in patiently():
+            with attempt:
+                await self.lease.rewound(height)
+
+    async def published(self, tips: Sequence[Published]) -> None:
+        """See `streams.publish.Ledger`."""
+        async for attempt in patiently():
+            with attempt:
+                await self.lease.published(tips)
+
+    async def keep(self, contracts: list[Contract]) -> None:
+        """See `streams.publish.Ledger`."""
+        async for attempt in patiently():
+            with attempt:
+                if self.store is not None:
+                    await self.store.save_contracts(contracts)
+
+    async def hold(self) -> None:
+        """Renew the lease, as soon as there is one, until cancelled."""
+        await self._leading.wait()
+        await self.lease.keep()
+
+    async def close(self) -> None:
+        """Give the lease back."""
+        if self._lease is not None:
+            with suppress(StoreFault, Superseded):
+                await self._lease.release()
+
+
+async def _granted(lease: Lease) -> Granted:
+    standing_by = False
+    while True:
+        async for attempt in patiently():
+            with attempt:
+                granted = await lease.acquire(int(time.time()))
+        if granted is not None:
+            return granted
+        if not standing_by:
+            log.info("another follower leads: standing by")
+            standing_by = True
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def follow(settings: Settings) -> None:
+    """Follow and publish to Kafka until cancelled; stand by while another follower does.
+
+    Raises:
+        UsageError: a setting or a topic can not be used, or every node refuses us.
+        BrokerFault: Kafka will never take a record.
+    """
+    windows = parse_all(settings.windows)
+    registry = CollectorRegistry()
+    metrics = ProcessMetrics(registry)
+    metrics.announce_endpoints(node.name for node in settings.nodes)
+    async with AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(connected_redis(settings))
+        addresses, _ = await node_addresses(settings, stack)
+        leading: list[RedisLedger] = []
+
+        async def read() -> Sequence[Snapshot]:
+            return [await one.store.snapshot() for one in leading if one.store is not None]
+
+        await serve_http(settings, Exporter(read, registry=registry), stack)
+        while True:
+            ledger = RedisLedger(redis, windows, metrics)
+            leading[:] = [ledger]
+            try:
+                await _lead(settings, addresses, ledger, windows, metrics)
+            except Superseded as reason:
+                log.warning("no longer leading", reason=str(reason))
+
+
+async def _lead(
+    settings: Settings, addresses: dict[str, Address], ledger: RedisLedger, windows: Sequence[Window], metrics: ProcessMetrics
+) -> None:
+    follower = Follower(
+        addresses,
+        chain_id=settings.chain_id,
+        network=settings.network,
+        policy=Policy(settings.look_back_epochs, settings.concurrency, settings.stale_after_seconds),
+        jitter=random.random,
+    )
+    longest = max(window.epochs for window in windows)
+    publisher = Publisher(settings.kafka_brokers, Plan(settings.topic_prefix, settings.partitions, retention_seconds(longest)), ledger)
+    connections = Connections(follower, addresses, publisher, Observer(follower, metrics))
+    try:
+        async with group_of_tasks() as group:
+            group.create_task(connections.run(), name="connections")
+            group.create_task(publisher.run(), name="acknowledgements")
+            group.create_task(ledger.hold(), name="lease")
+            group.create_task(announce_head(follower, lambda: ledger.store), name="announce head")
+    finally:
+        with suppress(PulseError):
+            await publisher.stop()
+        await ledger.close()

@@ -1,0 +1,187 @@
+"""Topics: their names, what they are made with, and which ones are refused.
+
+A topic is `<prefix>.<network>.<stream>`. Every record carries its network and chain id in the headers as well, so a topic can be
+told from one of another chain with the same name, and be read years later by somebody who was not there.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import (
+    AuthorizationError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    for_code,
+)
+
+from streams.errors import UsageError
+from streams.records import STREAMS, Stream
+
+log = structlog.get_logger(__name__)
+
+EPOCH_SECONDS = 30
+KEPT_BEYOND_EPOCHS = 900 + 2880
+"""Kept beyond the windows: the deepest reorg, and a day in which somebody notices that a replay is needed."""
+LARGEST_RECORD_BYTES = 16 * 2**20
+PROBE_SECONDS = 5.0
+LONGEST_PAUSE_SECONDS = 5.0
+
+
+def topic_of(prefix: str, network: str, stream: Stream) -> str:
+    """The topic of a network's stream."""
+    return f"{prefix}.{network}.{stream}"
+
+
+def network_of(prefix: str, topic: str) -> str | None:
+    """The network of a topic of ours, None for any other topic."""
+    match topic.split("."):
+        case [first, network, stream] if first == prefix and stream in STREAMS:
+            return network
+        case _:
+            return None
+
+
+def dead_letters_of(prefix: str) -> str:
+    """The topic of records that could not be applied."""
+    return f"{prefix}.dead-letters"
+
+
+def retention_seconds(longest_window_epochs: int) -> int:
+    """How long a record is kept: so that replaying a topic fills the longest window and the one before it."""
+    return (2 * longest_window_epochs + KEPT_BEYOND_EPOCHS) * EPOCH_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What topics are made with.
+
+    Attributes:
+        prefix: the first part of every name.
+        partitions: of each topic; a topic that has fewer is refused.
+        retention_seconds: how long records are kept.
+    """
+
+    prefix: str
+    partitions: int
+    retention_seconds: int
+
+
+@asynccontextmanager
+async def admin(brokers: Sequence[str]) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A client of the brokers. Waits for them for as long as it takes, and says so."""
+    pause = 0.5
+    while True:
+        client = AIOKafkaAdminClient(bootstrap_servers=list(brokers), request_timeout_ms=10_000)
+        try:
+            await client.start()
+            break
+        except (KafkaError, OSError, TimeoutError) as error:
+            await client.close()
+            log.warning("Kafka is away, trying again", brokers=",".join(brokers), reason=str(error) or type(error).__name__)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+def refusal(error: KafkaError, what: str) -> UsageError | None:
+    """An error of permissions as a sentence; None for any other, which may pass."""
+    if isinstance(error, AuthorizationError):
+        return UsageError(f"kafka_brokers: no permission to {what} ({type(error).__name__}): grant it to this client")
+    return None
+
+
+async def ensure(client: AIOKafkaAdminClient, names: Sequence[str], plan: Plan) -> None:
+    """Make the topics that are missing.
+
+    Raises:
+        UsageError: a topic has too few partitions, or we may not make or see one.
+    """
+    found = await partitions_of(client)
+    for name in names:
+        if name in found and found[name] < plan.partitions:
+            raise UsageError(
+                f"partitions: topic {name} has {found[name]}, configured are {plan.partitions}:"
+                f" add some (kafka-topics.sh --alter --topic {name} --partitions {plan.partitions}) or set partitions = {found[name]}"
+            )
+    if missing := [name for name in names if name not in found]:
+        await _create(client, missing, plan)
+
+
+async def _create(client: AIOKafkaAdminClient, names: Sequence[str], plan: Plan) -> None:
+    configs = {
+        "retention.ms": str(plan.retention_seconds * 1000),
+        "max.message.bytes": str(LARGEST_RECORD_BYTES),
+        "cleanup.policy": "delete",
+    }
+    # Replicas: -1 is the brokers' own default.
+    answer = await client.create_topics([NewTopic(name, plan.partitions, -1, {}, configs) for name in names])
+    for name, code, *message in cast("Any", answer).topic_errors:
+        error = for_code(code)
+        if code and error is not TopicAlreadyExistsError:
+            reason = refusal(error(), f"make topic {name}")
+            raise reason or UsageError(f"kafka_brokers: topic {name} can not be made: {(message or [''])[0] or error.__name__}")
+    log.info("topics made", topics=", ".join(names), partitions=plan.partitions, retention_seconds=plan.retention_seconds)
+
+
+async def partitions_of(client: AIOKafkaAdminClient) -> dict[str, int]:
+    """How many partitions each topic has that we may see."""
+    return {topic["topic"]: len(topic["partitions"]) for topic in await client.describe_topics() if not topic["error_code"]}
+
+
+async def networks(client: AIOKafkaAdminClient, prefix: str) -> dict[str, list[str]]:
+    """The topics of ours on the brokers, by network."""
+    found: dict[str, list[str]] = {}
+    for topic in sorted(await partitions_of(client)):
+        if (network := network_of(prefix, topic)) is not None:
+            found.setdefault(network, []).append(topic)
+    return found
+
+
+def headers(network: str, chain_id: int) -> list[tuple[str, bytes]]:
+    """What every record says of where it is from."""
+    return [("network", network.encode()), ("chain_id", str(chain_id).encode())]
+
+
+async def check_origin(brokers: Sequence[str], topic: str, network: str, chain_id: int) -> None:
+    """Look at a newest record of the topic, if it has any.
+
+    Raises:
+        UsageError: it is of another chain.
+    """
+    found = await _newest_headers(brokers, topic)
+    if found and (found.get("network"), found.get("chain_id")) != (network.encode(), str(chain_id).encode()):
+        said = f"{found.get('network', b'?').decode()!r} (chain id {found.get('chain_id', b'?').decode()})"
+        raise UsageError(
+            f"topic_prefix: topic {topic} holds records of network {said}, not of {network!r} (chain id {chain_id}):"
+            " choose another topic_prefix or network"
+        )
+
+
+async def _newest_headers(brokers: Sequence[str], topic: str) -> Mapping[str, bytes]:
+    consumer = AIOKafkaConsumer(bootstrap_servers=list(brokers), enable_auto_commit=False, max_partition_fetch_bytes=LARGEST_RECORD_BYTES)
+    await consumer.start()
+    try:
+        numbers = consumer.partitions_for_topic(topic) or await consumer._client._wait_on_metadata(topic)  # noqa: SLF001 (no public way waits)
+        partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
+        ends = await consumer.end_offsets(partitions)
+        begins = await consumer.beginning_offsets(partitions)
+        for partition in partitions:
+            if ends[partition] > begins[partition]:
+                consumer.assign([partition])
+                consumer.seek(partition, ends[partition] - 1)
+                record = await asyncio.wait_for(consumer.getone(), PROBE_SECONDS)
+                return dict(record.headers)
+        return {}
+    except TimeoutError:
+        return {}
+    finally:
+        await consumer.stop()
