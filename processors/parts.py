@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import os
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 from redis.asyncio import Redis
+from redis.exceptions import AuthenticationError, AuthorizationError, BusyLoadingError, RedisError, ResponseError
 
 from processors.embedded import embedded_redis
 from processors.exporter import Exporter
@@ -16,13 +19,15 @@ from streams.errors import StoreFault, UsageError
 from streams.follower import Follower
 from streams.recording import load
 from streams.replay import ReplayNode
-from streams.settings import Settings
+from streams.settings import Settings, shown_url
 
 log = structlog.get_logger(__name__)
 
 HEAD_SECONDS = 1.0
 """How often the head that the node announced is written beside the figures."""
 REDIS_TIMEOUT_SECONDS = 5.0
+REDIS_START_SECONDS = 3.0
+"""How long a configured Redis may be away at the start; later it may be away for any time."""
 
 
 @asynccontextmanager
@@ -40,7 +45,12 @@ async def group_of_tasks() -> AsyncIterator[asyncio.TaskGroup]:
 
 @asynccontextmanager
 async def connected_redis(settings: Settings) -> AsyncIterator[Redis]:
-    """A client of the configured Redis, else of a private one that ends with the block."""
+    """A client of the configured Redis, else of a private one that ends with the block.
+
+    Raises:
+        UsageError: the configured one does not answer, or `data_dir` can not be used.
+        StoreFault: the private one does not start.
+    """
     async with AsyncExitStack() as stack:
         if settings.redis_url is None:
             url = (await stack.enter_async_context(embedded_redis(settings.data_dir))).url
@@ -48,7 +58,29 @@ async def connected_redis(settings: Settings) -> AsyncIterator[Redis]:
             url = settings.redis_url.get_secret_value()
         redis = Redis.from_url(url, socket_timeout=REDIS_TIMEOUT_SECONDS, socket_connect_timeout=REDIS_TIMEOUT_SECONDS)
         stack.push_async_callback(redis.aclose)
+        if settings.redis_url is not None:
+            await _reached(redis, shown_url(url))
         yield redis
+
+
+async def _reached(redis: Redis, url: str) -> None:
+    """See that there is a Redis that lets us in; one that still reads its file is there."""
+    deadline = time.monotonic() + REDIS_START_SECONDS
+    while True:
+        try:
+            await redis.ping()
+        except BusyLoadingError:
+            return
+        except (AuthenticationError, AuthorizationError, ResponseError) as error:
+            advice = "give the user and the password that it wants, as in redis://USER:PASSWORD@HOST"
+            raise UsageError(f"redis_url: {url} refuses us ({error}): {advice}") from error
+        except (RedisError, OSError) as error:
+            if time.monotonic() > deadline:
+                advice = "start a Redis there, name another, or give none for a private one"
+                raise UsageError(f"redis_url: no Redis answers at {url} ({error}): {advice}") from error
+        else:
+            return
+        await asyncio.sleep(0.25)
 
 
 async def node_addresses(settings: Settings, stack: AsyncExitStack) -> tuple[dict[str, Address], list[ReplayNode]]:
@@ -77,7 +109,8 @@ async def serve_http(settings: Settings, exporter: Exporter, stack: AsyncExitSta
     try:
         runner = await exporter.serve(host, port)
     except OSError as error:
-        raise UsageError(f"listen: {settings.listen} can not be had ({error.strerror or error}): choose another HOST:PORT") from error
+        reason = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else str(error)
+        raise UsageError(f"listen: {settings.listen} can not be had ({reason}): choose another HOST:PORT") from error
     stack.push_async_callback(runner.cleanup)
     for address in runner.addresses:
         log.info("serving", page=f"http://{address[0]}:{address[1]}/", metrics=f"http://{address[0]}:{address[1]}/metrics")

@@ -2,17 +2,22 @@
 
 import http.client
 import json
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from processors.catalogue import INDICATORS
 from processors.doctor import Finding
 from processors.page import age, number
+from processors.readings import Snapshot
+from processors.standings import as_json
+from processors.thresholds import watches
 from streams.errors import StoreFault
-from streams.settings import Listen
+from streams.settings import Listen, Settings
 
 _COLOURS = {"ok": "green", "note": "yellow", "failed": "red", "info": "blue", "warning": "yellow", "critical": "red"}
 
@@ -38,6 +43,11 @@ def fetch(listen: Listen) -> dict[str, Any]:
     return found
 
 
+def of(snapshots: Sequence[Snapshot], settings: Settings) -> dict[str, Any]:
+    """The same, of what was just read."""
+    return as_json(snapshots, watches(INDICATORS, settings.preset, settings.thresholds), time.time())
+
+
 def print_json(found: dict[str, Any]) -> None:
     """As it came, indented."""
     print(json.dumps(found, indent=2))
@@ -58,17 +68,26 @@ def _indicators(network: dict[str, Any]) -> Table:
     for heading in ("indicator", "window", "value", "alerts", "state", "coverage"):
         table.add_column(heading, justify="right" if heading in {"value", "coverage"} else "left")
     for row in network["indicators"]:
-        figure = row["windows"].get(row["watched_window"]) or {"value": None, "coverage": None}
         alerts = ", ".join(f"{level['severity']} {level['bound']} {number(level['value'], row['unit'])}" for level in row["thresholds"])
-        table.add_row(
-            row["title"],
-            row["watched_window"],
-            number(figure["value"], row["unit"]),
-            alerts,
-            Text(row["state"], style=_COLOURS.get(row["state"], "dim")),
-            number(figure["coverage"], "ratio"),
-        )
+        for window, figure in _shown(row):
+            table.add_row(
+                row["title"],
+                window,
+                number(figure["value"], row["unit"]),
+                alerts,
+                Text(row["state"], style=_COLOURS.get(row["state"], "dim")),
+                number(figure["coverage"], "ratio"),
+            )
     return table
+
+
+def _shown(row: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The watched window and its figure; where that window is not kept, every one that is."""
+    watched, windows = row["watched_window"], row["windows"]
+    if watched in windows or not windows:
+        yield watched, windows.get(watched) or {"value": None, "coverage": None}
+    else:
+        yield from windows.items()
 
 
 def print_findings(findings: Iterable[Finding]) -> None:

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 
 import structlog
 from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
 
 from processors.catalogue import INDICATORS
 from processors.exporter import Exporter
@@ -19,6 +20,7 @@ from processors.store import Store, networks
 from processors.thresholds import watches
 from processors.windows import parse_all
 from streams.connections import Connections
+from streams.errors import RecordingError
 from streams.events import Policy
 from streams.follower import Follower
 from streams.metrics import ProcessMetrics
@@ -28,19 +30,27 @@ from streams.settings import Settings
 
 log = structlog.get_logger(__name__)
 
+ENDING_SECONDS = 30.0
+"""How long a recording that is over may bring nothing new and not be at its end."""
+
 
 async def run(settings: Settings) -> None:
     """Follow, process, store and export until cancelled.
 
     Raises:
-        UsageError: a setting can not be used, or every node refuses us.
-        StoreFault: the given Redis can not be reached at the start.
+        UsageError: a setting can not be used, every node refuses us, or the given Redis does not answer at the start.
+        StoreFault: the private Redis does not start.
     """
     await _follow(settings, until_end=False)
 
 
 async def replay(settings: Settings) -> Sequence[Snapshot]:
-    """Follow a recording to its end; what the store holds then."""
+    """Follow a recording to its end; what the store holds then.
+
+    Raises:
+        UsageError: as for `run`, or the recording lacks what its own end needs.
+        StoreFault: the private Redis does not start.
+    """
     return await _follow(settings, until_end=True)
 
 
@@ -63,7 +73,10 @@ async def _follow(settings: Settings, *, until_end: bool) -> Sequence[Snapshot]:
         sink = LocalSink(redis, windows, registry, metrics, now_seconds=int(time.time()))
 
         async def read() -> Sequence[Snapshot]:
-            return [await sink.store.snapshot()] if sink.store is not None else []
+            if sink.store is not None:
+                return [await sink.store.snapshot()]
+            await redis.ping()
+            return []
 
         await serve_http(settings, Exporter(read, registry=process_registry, watches=thresholds), stack)
         await stack.enter_async_context(sink.agents.running())
@@ -71,10 +84,11 @@ async def _follow(settings: Settings, *, until_end: bool) -> Sequence[Snapshot]:
         async with group_of_tasks() as group:
             working = group.create_task(connections.run(), name="connections")
             announcing = group.create_task(announce_head(follower, lambda: sink.store), name="announce head")
+            watching = group.create_task(sink.agents.failed(), name="watch the agents")
             if until_end:
                 await _end_of(recordings, follower, sink)
-                working.cancel()
-                announcing.cancel()
+                for task in (working, announcing, watching):
+                    task.cancel()
         return await read()
 
 
@@ -86,16 +100,42 @@ async def export(settings: Settings) -> None:
         process_registry = CollectorRegistry()
 
         async def read() -> Sequence[Snapshot]:
-            return [await Store(redis, network).snapshot() for network in await networks(redis)]
+            return await _stored(redis)
 
         await serve_http(settings, Exporter(read, registry=process_registry, watches=thresholds), stack)
         await asyncio.Event().wait()
 
 
+async def stored(settings: Settings) -> Sequence[Snapshot]:
+    """What the Redis of `redis_url` holds of every network.
+
+    Raises:
+        UsageError: it does not answer.
+        StoreFault: it can not be read.
+    """
+    async with connected_redis(settings) as redis:
+        return await _stored(redis)
+
+
+async def _stored(redis: Redis) -> Sequence[Snapshot]:
+    return [await Store(redis, network).snapshot() for network in await networks(redis)]
+
+
 async def _end_of(recordings: Sequence[ReplayNode], follower: Follower, sink: LocalSink) -> None:
-    """Wait until the recordings are over and everything of them is in the store."""
-    for recording in recordings:
-        await recording.finished.wait()
-    while not follower.caught_up:  # noqa: ASYNC110 (it has no event)
+    """Wait until the recordings are over and everything of them is in the store.
+
+    Raises:
+        RecordingError: they are over, but what is needed for their end is not in them.
+    """
+    for node in recordings:
+        await node.finished.wait()
+    ends = {node.recording.heads[-1].native or node.recording.heads[-1].tip for node in recordings}
+    taken, deadline = sink.taken, time.monotonic() + ENDING_SECONDS
+    while not (follower.caught_up and follower.head is not None and follower.head.hash in ends):
         await asyncio.sleep(0.05)
+        if sink.taken != taken:
+            taken, deadline = sink.taken, time.monotonic() + ENDING_SECONDS
+        elif time.monotonic() > deadline:
+            at = f"at height {follower.head.height}" if follower.head is not None else "not known"
+            raise RecordingError(f"the recording lacks answers that its end needs: its head is {at}, and no more can be processed")
     await sink.agents.drained()

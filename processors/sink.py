@@ -57,6 +57,8 @@ class LocalSink:
     def __init__(self, redis: Redis, windows: Sequence[Window], registry: Registry, metrics: ProcessMetrics, *, now_seconds: int) -> None:
         self.agents = LocalAgents(self._process)
         self.store: Store | None = None
+        self.taken = 0
+        """How many records were put."""
         self._redis = redis
         self._windows = windows
         self._registry = registry
@@ -94,6 +96,7 @@ class LocalSink:
                     await self.store.reserve(height + RESERVED_EPOCHS)
             self._reserved = height + RESERVED_EPOCHS
         await self.agents.put(record)
+        self.taken += 1
 
     async def keep(self, contracts: list[Contract]) -> None:
         """Store what was learnt of contracts, before a record relies on it."""
