@@ -28,6 +28,9 @@ class _LocalApp(faust.App):
 
     BootStrategy = _LocalBoot
 
+    async def on_first_start(self) -> None:
+        """Faust would make a folder for its tables here; there are none."""
+
     async def on_start(self) -> None:
         self.finalize()
 

@@ -23,7 +23,7 @@ from streams.settings import Settings, shown_url
 
 log = structlog.get_logger(__name__)
 
-HEAD_SECONDS = 1.0
+HEAD_SECONDS = 0.25
 """How often the head that the node announced is written beside the figures."""
 REDIS_TIMEOUT_SECONDS = 5.0
 REDIS_START_SECONDS = 3.0
