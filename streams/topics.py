@@ -14,9 +14,11 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import (
-    AuthorizationError,
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
     KafkaError,
     TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
     for_code,
 )
 
@@ -30,6 +32,7 @@ KEPT_BEYOND_EPOCHS = 900 + 2880
 """Kept beyond the windows: the deepest reorg, and a day in which somebody notices that a replay is needed."""
 LARGEST_RECORD_BYTES = 16 * 2**20
 PROBE_SECONDS = 5.0
+FORBIDDEN = (ClusterAuthorizationFailedError, GroupAuthorizationFailedError, TopicAuthorizationFailedError)
 LONGEST_PAUSE_SECONDS = 5.0
 
 
@@ -94,7 +97,7 @@ async def admin(brokers: Sequence[str]) -> AsyncIterator[AIOKafkaAdminClient]:
 
 def refusal(error: KafkaError, what: str) -> UsageError | None:
     """An error of permissions as a sentence; None for any other, which may pass."""
-    if isinstance(error, AuthorizationError):
+    if isinstance(error, FORBIDDEN):
         return UsageError(f"kafka_brokers: no permission to {what} ({type(error).__name__}): grant it to this client")
     return None
 

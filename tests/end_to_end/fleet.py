@@ -1,0 +1,132 @@
+"""Several processes as their operator starts them: followers, workers, a Redis that keeps what it has, and what may happen to them."""
+
+import asyncio
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from redis import Redis as BlockingRedis
+from redis.exceptions import RedisError
+
+from tests.brokers import Broker
+from tests.conftest import servers
+from tests.end_to_end.product import COMMAND, WINDOWS
+
+STOPPING_SECONDS = 20.0
+
+
+class KeptRedis:
+    """A server with an append-only file, that can be killed and started again on it."""
+
+    def __init__(self, folder: str) -> None:
+        self.url = f"unix://{folder}/redis.sock"
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it has read its file."""
+        options = ("--port", "0", "--unixsocket", f"{self._folder}/redis.sock", "--dir", self._folder, "--appendonly", "yes", "--save", "")
+        self._process = subprocess.Popen([servers()["valkey"], *options], stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 10
+        with BlockingRedis.from_url(self.url) as client:
+            while time.monotonic() < deadline:
+                try:
+                    client.ping()
+                except RedisError:
+                    time.sleep(0.02)
+                else:
+                    return
+        raise RuntimeError("Redis did not start")
+
+    def stop(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """End it, hard."""
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait()
+            self._process = None
+
+
+@contextmanager
+def kept_redis() -> Iterator[KeptRedis]:
+    """A running server in a folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="pulse-") as folder:
+        server = KeptRedis(folder)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+class Fleet:
+    """The processes of one deployment; what is still running at the end is told to stop, and expected to do so well.
+
+    Args:
+        kafka: the broker.
+        redis_url: of the Redis that all share.
+        prefix: of the topics; a test has its own.
+        log: a file for what they say.
+    """
+
+    def __init__(self, kafka: Broker, redis_url: str, prefix: str, log: Path) -> None:
+        self._flags = ("--kafka-brokers", kafka.address, "--redis-url", redis_url, "--topic-prefix", prefix)
+        self._log = log
+        self._running: list[asyncio.subprocess.Process] = []
+
+    async def start(self, command: str, *flags: str) -> asyncio.subprocess.Process:
+        """Start a process."""
+        windows = ",".join(f"{one}e" for one in WINDOWS)
+        with self._log.open("ab") as said:
+            process = await asyncio.create_subprocess_exec(
+                *(COMMAND, command, "--listen", "127.0.0.1:0", "--windows", windows, *self._flags, *flags), stdout=said, stderr=said
+            )
+        self._running.append(process)
+        return process
+
+    def check(self) -> None:
+        """Nothing has ended that nobody ended."""
+        assert [process.returncode for process in self._running if process.returncode is not None] == []
+
+    async def kill(self, process: asyncio.subprocess.Process) -> None:
+        """As a machine that lost its power."""
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+        self._running.remove(process)
+
+    async def drain(self, process: asyncio.subprocess.Process) -> None:
+        """As an operator ends it."""
+        process.send_signal(signal.SIGTERM)
+        code = await asyncio.wait_for(process.wait(), STOPPING_SECONDS)
+        self._running.remove(process)
+        assert code == 0, f"stopped with exit code {code}: see {self._log}"
+
+    async def __aenter__(self) -> Self:
+        """Nothing runs yet."""
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Stop what runs."""
+        if kind is None:
+            for process in list(self._running):
+                await self.drain(process)
+        for process in self._running:
+            process.kill()
+            await process.wait()
+
+
+@asynccontextmanager
+async def fleet(kafka: Broker, redis_url: str, prefix: str, log: Path) -> AsyncIterator[Fleet]:
+    """A fleet; when something fails, what it said is shown."""
+    try:
+        async with Fleet(kafka, redis_url, prefix, log) as one:
+            yield one
+    except BaseException:
+        if log.exists():
+            print(log.read_text(errors="replace")[-20_000:])
+        raise
