@@ -118,7 +118,8 @@ class Recount:
         head = int(chain[0]["number"], 16)
         inside = [block for block in chain if head - epochs < int(block["number"], 16) <= head]
         figures: Figures = {name: Counter() for name in ("messages", "failed", "gas", "burn", "events")}
-        figures |= {name: 0 for name in ("all_messages", "all_gas", "base_fee_burn", "over_estimation_burn", "deployments", "rise", "rise_known", "sent")}
+        figures |= dict.fromkeys(("all_messages", "all_gas", "base_fee_burn", "over_estimation_burn", "deployments"), 0)
+        figures |= dict.fromkeys(("rise", "rise_known", "sent"), 0)
         figures["senders"], figures["contracts"] = {}, set()
         for block in inside:
             self.count(figures, block)

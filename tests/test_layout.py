@@ -13,8 +13,8 @@ TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 LONGEST_MODULE = 400
 LONGEST_FUNCTION = 50
 
-WITHOUT = {"streams/errors.py"}
-"""Names and nothing else: there is nothing to test."""
+WITHOUT = {"streams/errors.py", "streams/events.py"}
+"""Names and their fields: there is nothing to test."""
 
 
 def _named(paths: list[Path]) -> list[str]:

@@ -1,5 +1,7 @@
 """Snapshots for tests: small, with figures that can be checked by hand."""
 
+from typing import Any
+
 from processors.readings import Snapshot, StreamReading, WindowReading
 
 FIL = 10**18
@@ -37,7 +39,7 @@ def tipsets(**more: object) -> WindowReading:
         "unreconciled": 7,
     }
     distinct = {"sender": 5, "sender:dex": 4, "contract": 3, "project": 7}
-    values: dict[str, object] = {
+    values: dict[str, Any] = {
         "sums": sums,
         "distinct": distinct,
         "processed": 18,
