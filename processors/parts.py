@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import AuthenticationError, AuthorizationError, BusyLoadingError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
 
 from processors.embedded import embedded_redis
 from processors.exporter import Exporter
@@ -69,12 +69,13 @@ async def _reached(redis: Redis, url: str) -> None:
     while True:
         try:
             await redis.ping()
-        except BusyLoadingError:
-            return
-        except (AuthenticationError, AuthorizationError, ResponseError) as error:
-            advice = "give the user and the password that it wants, as in redis://USER:PASSWORD@HOST"
-            raise UsageError(f"redis_url: {url} refuses us ({error}): {advice}") from error
         except (RedisError, OSError) as error:
+            told = error.__cause__ or error  # redis-py wraps what it is told while it connects
+            if isinstance(told, BusyLoadingError):
+                return
+            if isinstance(told, ResponseError | AuthenticationError):
+                advice = "give the user and the password that it wants, as in redis://USER:PASSWORD@HOST"
+                raise UsageError(f"redis_url: {url} refuses us ({error}): {advice}") from error
             if time.monotonic() > deadline:
                 advice = "start a Redis there, name another, or give none for a private one"
                 raise UsageError(f"redis_url: no Redis answers at {url} ({error}): {advice}") from error

@@ -47,9 +47,7 @@ def assemble(link: Link, child: Link | None, memory: Memory, *, native: bool) ->
     return Assembled(link, block, by_hash, rise, complaint)
 
 
-def _body(
-    link: Link, child: Link | None, memory: Memory
-) -> Fetch[tuple[EthBlock, list[Receipt], list[NativeReceipt] | None, int | None]]:
+def _body(link: Link, child: Link | None, memory: Memory) -> Fetch[tuple[EthBlock, list[Receipt], list[NativeReceipt] | None, int | None]]:
     eth = (_by_hash(link.hash), Call("eth_getBlockReceipts", (link.hash,)))
     native = (Call("Filecoin.ChainGetParentReceipts", (child.key[0],)),) if child is not None else ()
     balances = _unknown_balances(link, child, memory)
@@ -81,6 +79,8 @@ def _rise(link: Link, child: Link, memory: Memory) -> int | None:
 def _check_place(link: Link, block: EthBlock, receipts: list[Receipt]) -> None:
     if block.hash.lower() != link.hash or int(block.number, 16) != link.height:
         raise NodeFault(f"eth_getBlockByHash: asked for height {link.height}, got {int(block.number, 16)} ({block.hash})")
+    if block.parent_hash.lower() != link.parent_hash:
+        raise NodeFault(f"eth_getBlockByHash: the parent of height {link.height} is {link.parent_hash}, got {block.parent_hash}")
     for receipt in receipts:
         if receipt.block_hash.lower() != link.hash or int(receipt.block_number, 16) != link.height:
             height = int(receipt.block_number, 16)

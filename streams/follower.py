@@ -301,7 +301,8 @@ class Follower:
 
     def _failed(self, failed: Failed) -> None:
         endpoint = self._endpoints.all[failed.endpoint]
-        self._events += doubts(failed.endpoint, failed.fault)
+        doubtful = doubts(failed.endpoint, failed.fault)
+        self._events += doubtful
         match failed.key:
             case ("greet", _):
                 self._drop(endpoint, str(failed.fault), refused=not failed.fault.retryable)
@@ -316,7 +317,10 @@ class Follower:
                 if isinstance(failed.fault, Refusal) and enough and (height := self._pursuit.give_up(failed.key)) is not None:
                     self._events.append(OutOfReach(height))
                 elif attempts >= PATIENCE:
+                    self._pursuit.doubt()
                     self._drop(endpoint, str(failed.fault), refused=False)
+                elif doubtful and failed.key[0] == "tipset":
+                    self._pursuit.doubt(str(failed.key[1]))
 
     def _leave(self, endpoint: Endpoint, fault: NodeFault) -> None:
         self._events += doubts(endpoint.name, fault)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from streams.chain import Link
 from streams.errors import NodeFault
 from streams.records import Hash
-from streams.rpc import NO_SUCH_METHOD, NULL_ROUND, Call
+from streams.rpc import NO_SUCH_METHOD, NULL_ROUND, Call, RpcError
 from streams.tasks import Fetch
 from streams.wire import Cid, EthHeader, HexHeight, Tipset, read
 
@@ -47,7 +47,7 @@ def greet() -> Fetch[Greeting]:
         NodeFault: not retryable where the node has no eth RPC or no subscriptions.
     """
     chain, network = yield Call("eth_chainId"), Call("Filecoin.StateNetworkName")
-    if chain.error is not None and chain.error.code == NO_SUCH_METHOD:
+    if chain.error is not None and _no_eth(chain.error):
         raise NodeFault("the node has no eth RPC: enable it (Lotus: Fevm.EnableEthRPC), or use another node", retryable=False)
     chain_id = int(read(chain.required(), HexHeight, "eth_chainId"), 16)
     name = read(network.result, str, "StateNetworkName") if network.result is not None else None
@@ -61,6 +61,11 @@ def greet() -> Fetch[Greeting]:
         raise NodeFault("the node offers neither ChainNotify nor eth_subscribe newHeads over this connection", retryable=False)
     latest = None if native else (yield from latest_link())
     return Greeting(chain_id, name, native, logs.result is not None, latest)
+
+
+def _no_eth(error: RpcError) -> bool:
+    """Whether the node has no eth methods at all; a Lotus that has them switched off says so in words, with code 1."""
+    return error.code == NO_SUCH_METHOD or "module disabled" in error.message
 
 
 def latest_link() -> Fetch[Link | None]:

@@ -54,6 +54,15 @@ class Pursuit:
             self.links[link.hash] = link
             self.stale = True
 
+    def doubt(self, block: Hash | None = None) -> None:
+        """Forget what is known of this tipset's place, or of all: the node that told it said what can not be true."""
+        if block is None:
+            self.links.clear()
+        else:
+            self.links.pop(block, None)
+        self.path.clear()
+        self.stale = True
+
     def below_tip(self, link: Link) -> bool:
         """Whether this tipset is published and others are on top of it."""
         tip = self._tail.tip
@@ -115,8 +124,7 @@ class Pursuit:
         try:
             plan = self._reconcile(target)
         except NodeFault:
-            self.links.clear()
-            self.path.clear()
+            self.doubt()
             raise
         tip = self._tail.tip
         self.gap = plan if isinstance(plan, Gap) else None

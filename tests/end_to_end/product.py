@@ -57,6 +57,26 @@ async def product(*flags: str, port: int = 0) -> AsyncIterator[asyncio.subproces
             assert code == 0, f"stopped with exit code {code}"
 
 
+async def metric(port: int, series: str, least: float) -> float:
+    """Wait until this series of the product on `port` is at least that much.
+
+    Raises:
+        TimeoutError: it does not come to that.
+    """
+    async with asyncio.timeout(PATIENCE_SECONDS), aiohttp.ClientSession() as session:
+        while True:
+            try:
+                async with session.get(f"http://127.0.0.1:{port}/metrics") as response:
+                    assert response.status == 200
+                    lines = (await response.text()).splitlines()
+            except aiohttp.ClientError:
+                lines = []
+            values = [float(line.rpartition(" ")[2]) for line in lines if line.startswith(series)]
+            if values and sum(values) >= least:
+                return sum(values)
+            await asyncio.sleep(0.05)
+
+
 async def processed(port: int, height: int) -> None:
     """Wait until the product that listens on `port` has processed `height`.
 
@@ -80,13 +100,13 @@ async def classes(store: Store) -> Callable[[str], str]:
     return lambda address: known.get(address, "unknown")
 
 
-async def caught_up(store: Store, block: str) -> Snapshot:
+async def caught_up(store: Store, block: str, patience_seconds: float = PATIENCE_SECONDS) -> Snapshot:
     """The snapshot in which both streams have come to the tipset `block`.
 
     Raises:
         TimeoutError: it does not come.
     """
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(patience_seconds):
         while True:
             snapshot = await store.snapshot()
             heads = {stream.head for stream in snapshot.streams.values()}
@@ -95,10 +115,10 @@ async def caught_up(store: Store, block: str) -> Snapshot:
             await asyncio.sleep(0.05)
 
 
-async def check(store: Store, recount: Recount, until: float = math.inf) -> None:
+async def check(store: Store, recount: Recount, until: float = math.inf, patience_seconds: float = PATIENCE_SECONDS) -> None:
     """Every figure of every window equals the recount at a time of the recording, exactly."""
     block = recount.chain(until)[0]
-    snapshot = await caught_up(store, block["hash"])
+    snapshot = await caught_up(store, block["hash"], patience_seconds)
     recount.class_of = await classes(store)
     for epochs in WINDOWS:
         expected = recount.figures(epochs, until)
