@@ -181,21 +181,19 @@ class Connections:
 
     async def _publish(self) -> None:
         while self._follower.network is None or self._follower.chain_id is None:
-            await self._turn()
+            self._ready.clear()
+            await self._ready.wait()
         self._follower.resume(await self._sink.prepare(self._follower.network, self._follower.chain_id))
         self._stirred.set()
         while True:
+            # Before the look, not after: what becomes ready while the sink keeps us waiting must not be slept over.
+            self._ready.clear()
             record = self._follower.next_record()
             if learnt := self._follower.take_learnt():
                 await self._sink.keep(learnt)
             await self._send()
             if record is None:
-                await self._turn()
+                await self._ready.wait()
             else:
                 await self._sink.put(record)
                 self._stirred.set()
-
-    async def _turn(self) -> None:
-        """Wait until something may have changed."""
-        self._ready.clear()
-        await self._ready.wait()

@@ -122,7 +122,9 @@ class Endpoints:
         return order if self.leader is None else order[: order.index(self.leader)]
 
     def wake_at(self) -> float | None:
-        """When the next endpoint may be tried again."""
+        """When the next endpoint may be tried again; None while one is tried without a leader, since it is one at a time."""
+        if self.leader is None and any(one.busy for one in self.all.values()):
+            return None
         return min((one.retry_at for one in self._candidates() if one.phase is Phase.IDLE), default=None)
 
     def all_refused(self) -> str | None:

@@ -69,10 +69,13 @@ class Memory:
 
     def trim(self) -> None:
         """Forget what can be asked again, if it has become too much."""
-        kept: tuple[dict[Any, Any], ...] = (self.without_code, self.names, self.burnt_attofil)
+        kept: tuple[dict[Any, Any], ...] = (self.without_code, self.burnt_attofil)
         for one in kept:
             if len(one) > REMEMBERED:
                 one.clear()
+        if len(self.names) > REMEMBERED:
+            # Other names stay: a tipset may have been asked about that is not built yet.
+            self.names = {address: name for address, name in self.names.items() if name != address}
 
 
 def _is_native(address: Address) -> bool:

@@ -160,7 +160,7 @@ def decode(data: bytes) -> Record:
         if version > VERSION:
             raise RecordFault(f"record of version {version}: this release reads up to {VERSION}, upgrade the workers first")
         return _decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise RecordFault(f"not a record: {error}") from error
 
 

@@ -16,13 +16,13 @@ from streams.records import Address, Hash
 
 T = TypeVar("T")
 
-Quantity = Annotated[str, Meta(pattern="^0x[0-9a-fA-F]{1,64}$")]
-HexHeight = Annotated[str, Meta(pattern="^0x[0-9a-fA-F]{1,12}$")]
+Quantity = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{1,64}\Z")]
+HexHeight = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{1,12}\Z")]
 HexSeconds = HexHeight
-HexHash = Annotated[str, Meta(pattern="^0x[0-9a-fA-F]{64}$")]
-HexAddress = Annotated[str, Meta(pattern="^0x[0-9a-fA-F]{40}$")]
-HexData = Annotated[str, Meta(pattern="^0x[0-9a-fA-F]*$")]
-Amount = Annotated[str, Meta(pattern="^-?[0-9]{1,40}$")]
+HexHash = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{64}\Z")]
+HexAddress = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{40}\Z")]
+HexData = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]*\Z")]
+Amount = Annotated[str, Meta(pattern=r"^-?[0-9]{1,40}\Z")]
 Height = Annotated[int, Meta(ge=0, le=2**48)]
 
 EAM: Address = "0xff0000000000000000000000000000000000000a"
@@ -37,7 +37,7 @@ _FIRST_USER_ACTOR = 100
 class Cid(Struct, frozen=True):
     """A content identifier as Lotus writes it."""
 
-    text: Annotated[str, Meta(pattern="^b[a-z2-7]{1,200}$")] = field(name="/")
+    text: Annotated[str, Meta(pattern=r"^b[a-z2-7]{1,200}\Z")] = field(name="/")
 
 
 class BlockHeader(Struct, frozen=True, rename="pascal"):
@@ -202,9 +202,7 @@ def tipset_hash(cids: list[Cid] | tuple[Cid, ...]) -> Hash:
         key = b"".join(_base32(cid.text[1:]) for cid in cids)
     except ValueError as error:
         raise NodeFault(f"tipset key: {error}") from error
-    size = len(key)
-    header = bytes((0x58, size)) if size < 1 << 8 else b"\x59" + size.to_bytes(2, "big")
-    return "0x" + hashlib.blake2b(header + key, digest_size=32).hexdigest()
+    return "0x" + hashlib.blake2b(_byte_string_head(len(key)) + key, digest_size=32).hexdigest()
 
 
 def actor_id(address: Address) -> int | None:
@@ -222,6 +220,15 @@ def eth_name(delegated: str | None) -> Address | None:
     """The 0x form of an `f410…` address, None for any other."""
     match = re.fullmatch("[ft]410f([a-z2-7]{39})", delegated or "")
     return "0x" + _base32(match[1])[:20].hex() if match else None
+
+
+def _byte_string_head(size: int) -> bytes:
+    """How CBOR begins a string of so many bytes."""
+    if size < 24:
+        return bytes((0x40 + size,))
+    if size < 1 << 8:
+        return bytes((0x58, size))
+    return b"\x59" + size.to_bytes(2, "big") if size < 1 << 16 else b"\x5a" + size.to_bytes(4, "big")
 
 
 def _base32(text: str) -> bytes:
