@@ -34,6 +34,12 @@ class _LocalApp(faust.App):
     async def on_start(self) -> None:
         self.finalize()
 
+    def close(self) -> None:
+        """Close the event loop of the consumer that Faust makes for whoever reads a stream, with a broker or without."""
+        thread = getattr(self._consumer, "_thread", None)
+        if thread is not None:
+            thread.thread_loop.close()
+
     async def on_started(self) -> None:
         await super().on_started()
         # Without a broker nobody else lets the agents read. It clears the queues, so it comes before the first record.
@@ -107,3 +113,4 @@ class LocalAgents:
             yield self
         finally:
             await self._app.stop()
+            self._app.close()

@@ -17,10 +17,9 @@ from processors.exporter import Exporter
 from processors.parts import connected_redis, group_of_tasks, serve_http
 from processors.readings import Snapshot
 from processors.registry import Registry
-from processors.sink import patiently
 from processors.store import Store
 from processors.windows import Window, parse_all
-from processors.worker import Worker
+from processors.worker import Worker, patiently
 from streams import topics
 from streams.errors import BrokerFault, PulseError, UsageError
 from streams.metrics import ProcessMetrics

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 import structlog
-from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential, wait_random
 
 from processors.classify import Classifier
 from processors.folds import fold_logs, fold_tipset
@@ -19,6 +19,17 @@ log = structlog.get_logger(__name__)
 LONGEST_PAUSE_SECONDS = 5.0
 
 DeadLetter: TypeAlias = Callable[[str], Awaitable[None]]
+
+
+def patiently() -> AsyncRetrying:
+    """Try again for as long as Redis is away."""
+    return AsyncRetrying(
+        retry=retry_if_exception_type(StoreFault),
+        wait=wait_exponential(multiplier=0.05, max=LONGEST_PAUSE_SECONDS) + wait_random(0, 0.1),
+        before_sleep=lambda state: log.warning(
+            "Redis is away, trying again", reason=str(state.outcome.exception()) if state.outcome else "", tries=state.attempt_number
+        ),
+    )
 
 
 class Worker:
@@ -59,14 +70,7 @@ class Worker:
                 await dead_letter(str(fault))
 
     async def _apply_for_sure(self, record: Record) -> None:
-        attempts = AsyncRetrying(
-            retry=retry_if_exception_type(StoreFault),
-            wait=wait_exponential_jitter(initial=0.05, max=LONGEST_PAUSE_SECONDS),
-            before_sleep=lambda state: log.warning(
-                "Redis is away, trying again", reason=str(state.outcome.exception()) if state.outcome else "", tries=state.attempt_number
-            ),
-        )
-        async for attempt in attempts:
+        async for attempt in patiently():
             with attempt:
                 await self._apply(record)
 
