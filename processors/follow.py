@@ -14,9 +14,10 @@ from processors.exporter import Exporter
 from processors.lease import POLL_SECONDS, Granted, Lease
 from processors.parts import announce_head, connected_redis, group_of_tasks, node_addresses, serve_http
 from processors.readings import Snapshot
-from processors.sink import patiently, remembered
+from processors.sink import held, remembered
 from processors.store import Store
 from processors.windows import Window, parse_all
+from processors.worker import patiently
 from streams.chain import Published
 from streams.connections import Address, Connections
 from streams.errors import PulseError, StoreFault, Superseded
@@ -54,8 +55,8 @@ class RedisLedger:
             with attempt:
                 await store.configure(self._windows)
                 await store.write_facts({"chain_id": str(chain_id)})
-                tips = await lease.tips() if granted.known else [Published(tip.height, tip.hash) for tip in await store.tail()]
-                position = Position(granted.token, tuple(tips), await store.reserved(), await remembered(store))
+                published, since = (tuple(await lease.tips()), None) if granted.known else await held(store)
+                position = Position(granted.token, published, await store.reserved(), await remembered(store), since)
         self.store = store
         log.info("leading", network=network, incarnation=granted.token, published=len(position.published))
         return position

@@ -4,20 +4,18 @@ from collections.abc import Sequence
 
 import structlog
 from redis.asyncio import Redis
-from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
 
 from processors.app import LocalAgents
 from processors.classify import Classifier
 from processors.registry import Registry
 from processors.store import Store
 from processors.windows import Window
-from processors.worker import LONGEST_PAUSE_SECONDS, Worker
-from streams.chain import Published
-from streams.errors import StoreFault
+from processors.worker import Worker, patiently
+from streams.chain import Published, held_by_all
 from streams.events import Position
 from streams.memory import Memory
 from streams.metrics import ProcessMetrics
-from streams.records import Contract, Record, Rewind
+from streams.records import STREAMS, Contract, Record, Rewind
 
 log = structlog.get_logger(__name__)
 
@@ -25,22 +23,17 @@ RESERVED_EPOCHS = 256
 """How many heights are reserved at once, so that Redis is not asked before every record."""
 
 
-def patiently() -> AsyncRetrying:
-    """Try again for as long as Redis is away."""
-    return AsyncRetrying(
-        retry=retry_if_exception_type(StoreFault),
-        wait=wait_exponential_jitter(initial=0.05, max=LONGEST_PAUSE_SECONDS),
-        before_sleep=lambda state: log.warning(
-            "Redis is away, trying again", reason=str(state.outcome.exception()) if state.outcome else "", tries=state.attempt_number
-        ),
-    )
-
-
 async def remembered(store: Store) -> Memory:
     """What earlier runs learnt of contracts."""
     contracts = await store.load_contracts()
     children = {one.address: one.child_of for one in contracts.values() if one.child_of is not None}
     return Memory(contracts=contracts, children=children)
+
+
+async def held(store: Store) -> tuple[tuple[Published, ...], int | None]:
+    """The tipsets that every stream holds alike, and the lowest height that any of them has: a killed run may leave them apart."""
+    tails = [[Published(height, block) for height, block, _ in await store.tail(stream)] for stream in STREAMS]
+    return tuple(held_by_all(tails)), min((one.height for tail in tails for one in tail), default=None)
 
 
 class LocalSink:
@@ -84,8 +77,8 @@ class LocalSink:
         memory = await remembered(store)
         reserved = await store.reserved()
         self._reserved = reserved if reserved is not None else -1
-        published = tuple(Published(height, block) for height, block, _ in await store.tail())
-        return Position(await store.next_incarnation(self._now_seconds), published, reserved, memory)
+        published, since = await held(store)
+        return Position(await store.next_incarnation(self._now_seconds), published, reserved, memory, since)
 
     async def put(self, record: Record) -> None:
         """Hand the record to its agent, after its height is reserved."""

@@ -4,7 +4,7 @@ Tipsets are compared by hash and by parent, never by height alone: null rounds m
 lower than what it replaces.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -51,6 +51,25 @@ class Published:
 
     height: int
     hash: Hash
+
+
+def held_by_all(tails: Sequence[Sequence[Published]]) -> list[Published]:
+    """The published tipsets up to which several consumers hold the same, lowest first.
+
+    A consumer that died may lack records that others have. What comes after the first difference has to be published again.
+    """
+    by_height = [{one.height: one.hash for one in tail} for tail in tails]
+    if not all(by_height):
+        return []
+    lowest = max(min(heights) for heights in by_height)
+    held = []
+    for height in sorted({height for heights in by_height for height in heights if height >= lowest}):
+        blocks = {heights.get(height) for heights in by_height}
+        block = blocks.pop()
+        if blocks or block is None:
+            break
+        held.append(Published(height, block))
+    return held
 
 
 class Tail:

@@ -39,12 +39,14 @@ class Position:
         published: the processed tipsets that may still be undone.
         reserved: the height up to which an earlier run may have published, None if there was none.
         memory: what earlier runs learnt.
+        since: the lowest height that the store should hold, None if `published` tells it.
     """
 
     incarnation: int
     published: tuple[Published, ...]
     reserved: int | None
     memory: Memory
+    since: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

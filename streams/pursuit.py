@@ -38,9 +38,10 @@ class Pursuit:
         self._out_of_reach = -1
         self._must_rewind = False
 
-    def resume(self, published: Iterable[Published], reserved: int | None) -> None:
-        """Go on from what earlier runs published, maybe up to the height `reserved`."""
+    def resume(self, published: Iterable[Published], reserved: int | None, since: int | None = None) -> None:
+        """Go on from what earlier runs published, maybe up to the height `reserved`; nothing below `since` is wanted."""
         self._tail = Tail(published)
+        self._since = since
         tip = self._tail.tip
         self._top = max(reserved if reserved is not None else -1, tip.height if tip is not None else -1)
         # Whatever an earlier run may have published above the tip is undone before anything else.
