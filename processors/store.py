@@ -251,9 +251,9 @@ class Store:
         answers: list[Any] = await pipeline.execute(raise_on_error=False)
         return answers
 
-    async def tail(self, limit: int = 1000) -> list[Tip]:
-        """The newest processed tipsets of stream `tipsets`, newest first."""
-        found = await self._call("tail", "tipsets", limit)
+    async def tail(self, stream: Stream = "tipsets", limit: int = 1000) -> list[Tip]:
+        """The newest processed tipsets of a stream, newest first."""
+        found = await self._call("tail", stream, limit)
         return [Tip(height, "0x" + digest.hex(), int(sequence, 16)) for height, digest, sequence in found]
 
     async def next_incarnation(self, now_seconds: int) -> int:

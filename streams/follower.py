@@ -87,7 +87,7 @@ class Follower:
         self._position = position
         self._memory = position.memory
         self._publication.resume(position.incarnation)
-        self._pursuit.resume(position.published, position.reserved)
+        self._pursuit.resume(position.published, position.reserved, position.since)
 
     def connected(self, name: str, now: float) -> None:
         """A connection to the endpoint is open."""
