@@ -4,8 +4,8 @@
 -- Words: a register is what a height holds: 16 hex digits of sequence, a state ('t'ipset, 'n'ull, 'e'mpty), the lasting part of
 -- the contribution. The short part and the facts of a tipset are kept beside it, as long as a window may need them. A range
 -- (low, high] is what a window has accounted for so far; totals always equal the registers in it. Registers outside every range
--- cost nothing. Limits of Lua: numbers are doubles, so sequences stay text and every number here is far below 2^53; a call takes
--- some 8,000 arguments at most, so lists go in batches.
+-- cost nothing. Limits of Lua: numbers are doubles, so sequences stay text and every number here stays below 2^53 (see LIMB in
+-- packing.py); a call takes some 8,000 arguments at most, so lists go in batches, which is faster too.
 
 local CONFIG, STATE, HEAD, REGISTERS, PARTS, IDS, USES, FIELDS, KINDS, RANGES = unpack(KEYS)
 local SCHEMA = 1
@@ -20,6 +20,15 @@ local budget = STEPS
 local known = {} -- height -> register
 local uses = {} -- id -> change of the number of parts that name it
 local fresh = {} -- id -> member, for ids made in this call
+
+-- Numbers as text: much faster than letting each call of Redis print them.
+local text = setmetatable({}, {
+  __index = function(texts, number)
+    local printed = type(number) == 'number' and format('%.0f', number) or number
+    texts[number] = printed
+    return printed
+  end,
+})
 
 -- Lists of any length -------------------------------------------------------------------------------------------------------
 
@@ -95,7 +104,7 @@ end
 local function save_uses()
   local ids, kept, gone, members = {}, {}, {}, {}
   for id, change in pairs(uses) do
-    if change ~= 0 or fresh[id] then ids[#ids + 1] = id end
+    if change ~= 0 then ids[#ids + 1] = id end
   end
   local rows = hmget(USES, ids)
   for i, id in ipairs(ids) do
@@ -153,33 +162,34 @@ local function add_part(range, part, sign)
   end
 end
 
-local function save_members(key, changes)
-  local ids = {}
-  for id, change in pairs(changes) do
-    if change ~= 0 then ids[#ids + 1] = id end
+-- Adds `changes` to the numbers in the hash `key`; a number that comes to 0 leaves it.
+local function save_counts(key, changes)
+  local names, kept, gone = {}, {}, {}
+  local deltas, n = {}, 0
+  for name, change in pairs(changes) do
+    if change ~= 0 then
+      n = n + 1
+      names[n], deltas[n] = text[name], change
+    end
   end
-  local kept, gone, counts = {}, {}, hmget(key, ids)
-  for i, id in ipairs(ids) do
-    local count = (tonumber(counts[i] or 0)) + changes[id]
+  local counts, last = hmget(key, names), 0
+  for i = 1, n do
+    local count = (counts[i] or 0) + deltas[i]
     if count == 0 then
-      gone[#gone + 1] = id
+      gone[#gone + 1] = names[i]
     else
-      kept[#kept + 1], kept[#kept + 2] = id, count
+      kept[last + 1], kept[last + 2] = names[i], text[count]
+      last = last + 2
     end
   end
   hset(key, kept)
   hdel(key, gone)
 end
 
-local function save_totals(range)
-  local key = totals_key(range)
-  for field, change in pairs(range.sums) do
-    if change ~= 0 and call('HINCRBY', key, field, format('%.0f', change)) == 0 then
-      call('HDEL', key, field)
-    end
-  end
+local function save_range(range)
+  save_counts(totals_key(range), range.sums)
   for kind, changes in pairs(range.members) do
-    save_members(members_key(range, kind), changes)
+    save_counts(members_key(range, kind), changes)
   end
 end
 
@@ -336,15 +346,10 @@ local function drop(key, pointer, limit, part_of)
   return last >= math.min(limit, state.highest)
 end
 
--- Forgets what no window can ask for again: nothing that a range has accounted for, since it must be taken away one day.
+-- Forgets what no window can ask for again. Only where every range is settled: what one has accounted for, it must find again.
 local function forget()
-  local short, long = state.head - config.short, state.head - config.long
-  for _, range in ipairs(ranges) do
-    if range.reads == 'all' then short = math.min(short, range.low) end
-    long = math.min(long, range.low)
-  end
-  if state.trimmed and not drop(PARTS, 'trimmed', short, cmsgpack.unpack) then return false end
-  return drop(REGISTERS, 'forgotten', long, function(value) return register(value).lasting end)
+  if state.trimmed and not drop(PARTS, 'trimmed', state.head - config.short, cmsgpack.unpack) then return false end
+  return drop(REGISTERS, 'forgotten', state.head - config.long, function(value) return register(value).lasting end)
 end
 
 -- The newest height that holds a tipset, after `candidate` was written. A head that this call did not touch is one still.
@@ -372,15 +377,12 @@ end
 
 -- Brings every range to where the head wants it, as far as the steps of one call reach. Answers whether more is to do.
 local function settle_all()
+  if not state.head then return false end
   local settled = true
   for _, range in ipairs(ranges) do
-    if state.head then
-      settled = settle(range) and settled
-    elseif range.low then
-      clear(range)
-    end
+    settled = settle(range) and settled
   end
-  return not (settled and (not state.head or forget()))
+  return not (settled and forget())
 end
 
 -- One call -------------------------------------------------------------------------------------------------------------------
@@ -429,7 +431,7 @@ end
 local function save()
   for _, range in ipairs(unwanted) do clear(range) end
   for _, range in ipairs(ranges) do
-    save_totals(range)
+    save_range(range)
     if range.low then
       state['low ' .. range.name], state['high ' .. range.name] = range.low, range.high
     end

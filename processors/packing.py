@@ -1,6 +1,6 @@
 """Between contributions and what the script of the store counts with: names, small integers, groups of members. Pure.
 
-The script knows counters that are 64-bit integers, and sets of members; so an amount of any size is cut into limbs of
+The script counts in doubles, exact up to 2^53, and in sets of members; so an amount of any size is cut into limbs of
 `LIMB`, each a counter of its own that is never carried, and the limbs meet again when they are read. Members are grouped by
 the kinds that they are of, so that each is stored once however many kinds count it.
 """
@@ -15,10 +15,10 @@ from processors.readings import StreamReading, WindowReading
 from streams.errors import RecordFault
 from streams.records import LogsRecord, TipsetRecord
 
-LIMB = 10**12
-"""Small enough that the sum over the longest window fits 64 bits, and that a Lua double holds the sum of a thousand exactly."""
+LIMB = 2**32
+"""Small enough that a double holds the sum over the longest window (1,152,000 heights) exactly; MessagePack takes 5 bytes."""
 
-MOST_LIMBS = 4
+MOST_LIMBS = 5
 
 Part = list[Any]
 """`[names, values, [kinds, members, kinds, members, …]]`, then the facts of a tipset."""

@@ -4,23 +4,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.folds import Contribution
-from processors.packing import LIMB, Config, facts, joined, limbs, member, part, parts, reading
+from processors.packing import LIMB, MOST_LIMBS, Config, facts, joined, limbs, member, part, parts, reading
 from processors.readings import StreamReading, WindowReading
+from processors.windows import LONGEST_EPOCHS
 from streams.errors import RecordFault
 from tests.processors.strategies import tipset
 
 CONFIG = Config(1, 900, (("3e", 3),))
-COUNTERS = 2**63
-LONGEST_RANGE = 2 * 400 * 2880 + 900
+EXACT = 2**53
 
 
-@given(st.integers(-(LIMB**4) + 1, LIMB**4 - 1))
+@given(st.integers(-(LIMB**MOST_LIMBS) + 1, LIMB**MOST_LIMBS - 1))
 def test_an_amount_survives_its_limbs(value: int) -> None:
-    """Cut and joined it is itself; no limb comes near what a counter or a double holds, over the longest range of heights."""
+    """Cut and joined it is itself; a double holds the sum of each limb over the longest window."""
     cut = limbs("amount", value)
     assert joined(cut) == ({"amount": value} if value else {})
     assert all(abs(limb) < LIMB for limb in cut.values())
-    assert LIMB * LONGEST_RANGE < COUNTERS
+    assert LIMB * LONGEST_EPOCHS < EXACT
 
 
 @given(st.lists(st.integers(-(10**40), 10**40), max_size=10))
@@ -41,7 +41,7 @@ def test_small_amounts_are_one_counter() -> None:
     assert limbs("burn", 3 * LIMB) == {"1burn": 3}
 
 
-@pytest.mark.parametrize("value", [LIMB**4, -(LIMB**4), 10**4000])
+@pytest.mark.parametrize("value", [LIMB**MOST_LIMBS, -(LIMB**MOST_LIMBS), 10**4000])
 def test_an_amount_beyond_reason_is_refused(value: int) -> None:
     """Such a number is no amount: the record is at fault."""
     with pytest.raises(RecordFault, match="amount"):

@@ -112,6 +112,7 @@ def test_any_delivery_ends_in_the_recount(redis_socket: str, steps: list[Step], 
         held = walker.held()
         assert naive.held == held
         assert await shown(store) == recount(held, SMALL, naive.lowest)
+        assert [(tip.height, tip.sequence) for tip in await store.tail()] == walker.chain[::-1]
         await check_interning(redis)
 
     on_empty_server(redis_socket, test)
@@ -220,10 +221,10 @@ async def test_poison_is_refused_before_redis_sees_it(store: Store, redis: Redis
 
 
 async def test_a_sum_beyond_reason_is_a_fault_of_the_record(store: Store) -> None:
-    """No amount on a chain has 49 digits."""
-    await store.apply(tipset(1, 0, 1), Contribution({"amount": 10**48 - 1}))
+    """No amount on a chain has 160 bits."""
+    await store.apply(tipset(1, 0, 1), Contribution({"amount": 2**160 - 1}))
     with pytest.raises(RecordFault, match="amount"):
-        await store.apply(tipset(2, 1, 2), Contribution({"amount": 10**48}))
+        await store.apply(tipset(2, 1, 2), Contribution({"amount": 2**160}))
 
 
 async def test_streams_are_apart(store: Store) -> None:
@@ -276,6 +277,20 @@ async def test_history_may_be_filled_backwards(store: Store) -> None:
     assert await shown(store) == recount(held, SMALL, 989)
 
 
+async def test_what_was_filled_in_late_is_forgotten_too(redis: Redis) -> None:
+    """After a rewind the head is lower, and so is what may be filled in; it goes again as the head rises."""
+    store = Store(redis, NETWORK, survive_reorg_epochs=20)
+    await store.configure(SMALL[:1])
+    held = await chain(store, 1000, 1040)
+    await put(store, rewind(1030, 1040, 2000))
+    await put(store, tipset(1010, 1009, 2001))
+    assert (await shown(store)).windows == recount({height: held[height] for height in range(1000, 1031)}, SMALL[:1], 1000).windows
+    for height in range(1031, 1041):
+        await put(store, tipset(height, height - 1, 3000 + height))
+    assert await redis.hlen(f"pulse:{{{NETWORK}}}:tipsets:parts") == 3 + 20
+    await check_interning(redis)
+
+
 async def test_facts_follow_the_head(store: Store) -> None:
     """`latest` tells of the newest tipset, back after a rewind too, beside what the follower writes; a tail goes back from it."""
     await chain(store, 1000, 1003)
@@ -289,7 +304,10 @@ async def test_facts_follow_the_head(store: Store) -> None:
         "node_head_epoch": "1009",
         "chain_id": "314",
     }
-    assert await store.tail(2) == [Tip(1002, f"0x{1002:064x}", 1002), Tip(1001, f"0x{1001:064x}", 1001)]
+    await put(store, tipset(1002, 1001, 3000))
+    assert (await store.snapshot()).latest["hash"] == f"0x{3000:064x}"
+    await put(store, tipset(1002, 1001, 3002))
+    assert await store.tail(limit=2) == [Tip(1002, f"0x{3002:064x}", 3002), Tip(1001, f"0x{1001:064x}", 1001)]
     assert len(await store.tail()) == 3
 
 
