@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import time
 from collections.abc import AsyncIterator, Callable
@@ -84,8 +85,8 @@ async def _reached(redis: Redis, url: str) -> None:
         await asyncio.sleep(0.25)
 
 
-async def node_addresses(settings: Settings, stack: AsyncExitStack) -> tuple[dict[str, Address], list[ReplayNode]]:
-    """Where the nodes are; a recording gets a node of its own on the loopback."""
+async def node_addresses(settings: Settings, stack: AsyncExitStack, *, hold: bool = False) -> tuple[dict[str, Address], list[ReplayNode]]:
+    """Where the nodes are; a recording gets a node of its own on the loopback, and with `hold` stops at its first head."""
     addresses: dict[str, Address] = {}
     recordings: list[ReplayNode] = []
     for node in settings.nodes:
@@ -93,7 +94,8 @@ async def node_addresses(settings: Settings, stack: AsyncExitStack) -> tuple[dic
             addresses[node.name] = Address(node.url, node.token.get_secret_value() if node.token is not None else None)
             continue
         recording = await asyncio.to_thread(load, node.recording)
-        server = ReplayNode(recording, pace=settings.replay_pace, shift_to_now=True)
+        until = recording.heads[0].seconds if hold else math.inf
+        server = ReplayNode(recording, pace=settings.replay_pace, until=until, shift_to_now=True)
         await stack.enter_async_context(server)
         recordings.append(server)
         addresses[node.name] = Address(server.url)

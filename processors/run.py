@@ -1,6 +1,7 @@
 """One process that does everything, and one that only exports: the parts put together."""
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Sequence
@@ -62,7 +63,7 @@ async def _follow(settings: Settings, *, until_end: bool) -> Sequence[Snapshot]:
     metrics.announce_endpoints(node.name for node in settings.nodes)
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(connected_redis(settings))
-        addresses, recordings = await node_addresses(settings, stack)
+        addresses, recordings = await node_addresses(settings, stack, hold=True)
         follower = Follower(
             addresses,
             chain_id=settings.chain_id,
@@ -85,6 +86,7 @@ async def _follow(settings: Settings, *, until_end: bool) -> Sequence[Snapshot]:
             working = group.create_task(connections.run(), name="connections")
             announcing = group.create_task(announce_head(follower, lambda: sink.store), name="announce head")
             watching = group.create_task(sink.agents.failed(), name="watch the agents")
+            await _let_go(recordings, follower)
             if until_end:
                 await _end_of(recordings, follower, sink)
                 for task in (working, announcing, watching):
@@ -119,6 +121,14 @@ async def stored(settings: Settings) -> Sequence[Snapshot]:
 
 async def _stored(redis: Redis) -> Sequence[Snapshot]:
     return [await Store(redis, network).snapshot() for network in await networks(redis)]
+
+
+async def _let_go(recordings: Sequence[ReplayNode], follower: Follower) -> None:
+    """Hold the recordings at their first head until it is followed, so that nothing of them is missed."""
+    while recordings and follower.head is None:  # noqa: ASYNC110 (the follower has no events to wait for)
+        await asyncio.sleep(0.01)
+    for node in recordings:
+        node.halt_at(math.inf)
 
 
 async def _end_of(recordings: Sequence[ReplayNode], follower: Follower, sink: LocalSink) -> None:

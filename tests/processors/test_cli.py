@@ -1,5 +1,6 @@
 """The command as a person meets it: a real process, its exit code, and one line where something is wrong."""
 
+import json
 import os
 import re
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ("run", "replay", "export", "indicators", "doctor", "render")
+COMMANDS = ("run", "follow", "worker", "replay", "export", "indicators", "doctor", "render")
 
 
 def _start(*arguments: str, cwd: Path, **environment: str) -> "subprocess.Popen[str]":
@@ -95,3 +96,44 @@ def test_doctor_fails_with_advice(tmp_path: Path) -> None:
     assert (code, complaint) == (1, "")
     assert "→ is the node up" in output
     assert "planted" not in output
+
+
+@pytest.mark.slow
+def test_replay_shows_the_end_and_keeps_nothing(tmp_path: Path) -> None:
+    """The recording runs to its end, the table has every kept window, and no data are left behind."""
+    (tmp_path / "tmp").mkdir()
+    code, output, complaint = _run(
+        *("replay", "devnet", "--windows", "120e,400e", "--listen", "127.0.0.1:0", "--replay-pace", "5000", "--log-level", "error"),
+        cwd=tmp_path,
+        HOME=str(tmp_path),
+        TMPDIR=str(tmp_path / "tmp"),
+    )
+    assert (code, complaint) == (0, "")
+    assert "testing, newest tipset" in output
+    shares = [line for line in output.splitlines() if "FEVM share of gas" in line]
+    assert [window for line in shares for window in ("120e", "400e") if window in line] == ["120e", "400e"]
+    assert all("%" in line for line in shares)
+    assert [path.name for path in tmp_path.rglob("*")] == ["tmp"]
+
+
+@pytest.mark.slow
+def test_replay_into_a_redis_and_indicators_out_of_it(redis: object, redis_socket: str, tmp_path: Path) -> None:
+    """What a replay leaves in a Redis, `indicators --redis-url` shows, as a table and as JSON."""
+    flags = ("--redis-url", f"unix://{redis_socket}")
+    code, output, _ = _run(
+        *("replay", "devnet", "--windows", "120e", "--listen", "127.0.0.1:0", "--replay-pace", "5000", "--log-level", "error", *flags),
+        cwd=tmp_path,
+    )
+    assert code == 0
+    code, shown, complaint = _run("indicators", *flags, cwd=tmp_path)
+    assert (code, complaint) == (0, "")
+    assert shown.splitlines()[1:] == output.splitlines()[1:]  # the first line tells the age
+    code, shown, complaint = _run("indicators", "--json", *flags, cwd=tmp_path)
+    (network,) = json.loads(shown)["networks"]
+    assert network["network"] == "testing"
+    assert {window for row in network["indicators"] for window in row["windows"]} == {"120e"}
+
+
+def test_indicators_of_an_empty_redis(redis_socket: str, redis: object, tmp_path: Path) -> None:
+    """Nothing yet is no failure."""
+    assert _run("indicators", "--redis-url", f"unix://{redis_socket}", cwd=tmp_path) == (0, "nothing is processed yet\n", "")

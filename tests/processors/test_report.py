@@ -1,5 +1,6 @@
 """What is printed of a running process, and what is said when none answers."""
 
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -49,6 +50,20 @@ def test_table_of_indicators(serve: list[tuple[int, str]], capsys: pytest.Captur
     assert "mainnet, newest tipset 30 s old" in printed
     for part in ("Gas share", "24h", "25.00 %", "warning below 30.00 %", "100.00 %"):
         assert part in printed
+
+
+def test_windows_other_than_the_watched_one_are_shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the watched window is not kept, each that is has a line."""
+    monkeypatch.setenv("COLUMNS", "160")
+    row = {**json.loads(ROW), "state": "unknown", "watched_window": "7d"}
+    row["windows"]["20e"] = {"value": None, "coverage": 0.5}
+    print_indicators({"networks": [{"network": "mainnet", "age_seconds": None, "indicators": [row]}]})
+    lines = [line for line in capsys.readouterr().out.splitlines() if "Gas share" in line]
+    assert len(lines) == 2
+    assert "24h" in lines[0]
+    assert "25.00 %" in lines[0]
+    assert "20e" in lines[1]
+    assert "50.00 %" in lines[1]
 
 
 @pytest.mark.parametrize(
