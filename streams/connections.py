@@ -113,8 +113,10 @@ class Connections:
                 raise UsageError(f"no node can be used: {reason}")
             self._ready.set()
             nap = max(self._follower.wake_at() - self._clock(), SHORTEST_NAP_SECONDS)
+            # Not `wait_for`: before Python 3.12 it swallows a cancellation that comes together with what it waits for.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stirred.wait(), nap)
+                async with asyncio.timeout(nap):
+                    await self._stirred.wait()
 
     def _connect(self, group: asyncio.TaskGroup, wanted: Mapping[str, int]) -> None:
         for name, (number, task) in list(self._talks.items()):
