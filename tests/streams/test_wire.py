@@ -65,14 +65,10 @@ EXAMPLES: dict[Any, dict[str, Any]] = {
 }
 OPTIONAL = {
     "Timestamp",
-    "baseFeePerGas",
-    "transactions",
     "to",
     "value",
     "input",
-    "status",
     "contractAddress",
-    "logs",
     "topics",
     "data",
     "removed",

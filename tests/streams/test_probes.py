@@ -1,0 +1,193 @@
+"""Probes: what is asked of contracts and actors, and what is made of the answers."""
+
+from typing import Any
+
+import pytest
+from eth_utils.crypto import keccak
+
+from streams import evidence
+from streams.errors import NodeFault, Refusal
+from streams.memory import RECHECK_EPOCHS, Memory
+from streams.probes import fetch_contract, learn
+from streams.records import Contract
+from streams.rpc import Answer, Call
+from streams.wire import EthBlock, Receipt, ReceiptLog, Transaction
+from tests.node.asking import ask, refused, told
+
+PROXY, LOGIC = "0x" + "c0" * 20, "0x" + "1c" * 20
+SELECTOR = evidence.selector_of("token0()")
+CODE = "0x80" + "63" + SELECTOR[2:] + "1461000057"
+"""DUP1 PUSH4 selector EQ PUSH2 JUMPI: the code answers one selector."""
+PLAIN = "0x6001600155"
+ZERO = "0x" + "00" * 32
+NFT, MULTI = evidence.INTERFACES
+ACCOUNT, OTHER = f"0xff{1234:038x}", f"0xff{1235:038x}"
+DELEGATED, NAME = "f410f2oekwcmo2pueydmaq53eic2i62crtbeyuzx2gmy", "0xd388ab098ed3e84c0d808776440b48f685198498"
+
+
+class Chain:
+    """Answers about code, storage, calls and actors; a name that is not there is refused."""
+
+    def __init__(self, **codes: Any) -> None:
+        self.codes: dict[str, Any] = {}
+        self.slots: dict[str, Any] = {}
+        self.supported: dict[str, Any] = {}
+        self.actors: dict[str, Any] = {}
+        self.asked: list[Call] = []
+
+    def __call__(self, call: Call) -> Answer:
+        """The answer to a call."""
+        self.asked.append(call)
+        match call.method:
+            case "eth_getCode":
+                result = self.codes.get(call.params[0], "0x")
+            case "eth_getStorageAt":
+                assert call.params[1] == evidence.IMPLEMENTATION_SLOT
+                result = self.slots.get(call.params[0], ZERO)
+            case "eth_call":
+                data = call.params[0]["data"]
+                assert len(data) == 2 + 8 + 64
+                assert data.startswith("0x01ffc9a7")
+                result = self.supported.get("0x" + data[10:18])
+            case "Filecoin.StateGetActor":
+                result = self.actors.get(call.params[0])
+            case _:
+                raise AssertionError(call)
+        return told(call, result) if result is not None else refused(call)
+
+
+def test_no_code_is_no_contract() -> None:
+    """An account has no evidence, and nothing more is asked about it."""
+    chain = Chain()
+    assert ask(fetch_contract(PROXY), chain) is None
+    assert [call.method for call in chain.asked] == ["eth_getCode"]
+
+
+def test_code_is_scanned() -> None:
+    """The hash of the code, and what of the tables stands in it; calls that revert confirm no interface."""
+    chain = Chain()
+    chain.codes[PROXY] = CODE
+    found = ask(fetch_contract(PROXY), chain)
+    assert found == Contract(PROXY, "0x" + keccak(hexstr=CODE).hex(), None, (SELECTOR,))
+
+
+def test_interfaces_are_those_that_say_yes() -> None:
+    """One word that is 1 means yes; nothing, 0 and anything else mean no."""
+    chain = Chain()
+    chain.codes[PROXY] = PLAIN
+    for answer, confirmed in (("0x" + "00" * 31 + "01", True), (ZERO, False), ("0x", False), ("0x" + "ff" * 32, False)):
+        chain.supported = {MULTI: answer}
+        found = ask(fetch_contract(PROXY), chain)
+        assert found is not None
+        assert found.interfaces == ((MULTI,) if confirmed else ())
+
+
+def test_a_proxy_shows_what_its_implementation_does() -> None:
+    """By the slot of EIP-1967; the code hash stays the proxy's."""
+    chain = Chain()
+    chain.codes = {PROXY: PLAIN, LOGIC: CODE}
+    chain.slots[PROXY] = "0x" + "00" * 12 + LOGIC[2:]
+    found = ask(fetch_contract(PROXY), chain)
+    assert found == Contract(PROXY, "0x" + keccak(hexstr=PLAIN).hex(), LOGIC, (SELECTOR,))
+
+
+def test_a_minimal_proxy_names_its_implementation_in_its_code() -> None:
+    """ERC-1167 needs no slot, and wins over one."""
+    chain = Chain()
+    minimal = "0x363d3d373d3d3d363d73" + LOGIC[2:] + "5af43d82803e903d91602b57fd5bf3"
+    chain.codes = {PROXY: minimal, LOGIC: CODE}
+    chain.slots[PROXY] = "0x" + "00" * 12 + "99" * 20
+    found = ask(fetch_contract(PROXY), chain)
+    assert found is not None
+    assert (found.implementation, found.selectors) == (LOGIC, (SELECTOR,))
+
+
+@pytest.mark.parametrize("slot", [ZERO, "0x", "0x01", None])
+def test_an_empty_or_odd_slot_is_no_proxy(slot: str | None) -> None:
+    """Only a whole word that is not 0 is an address, and a node that will not tell the slot does not stop the rest."""
+    chain = Chain()
+    chain.codes[PROXY] = CODE
+    answers = chain if slot is not None else lambda call: refused(call) if call.method == "eth_getStorageAt" else chain(call)
+    chain.slots[PROXY] = slot
+    found = ask(fetch_contract(PROXY), answers)
+    assert found is not None
+    assert (found.implementation, found.selectors) == (None, (SELECTOR,))
+
+
+def test_an_implementation_whose_code_is_refused_is_still_named() -> None:
+    """The proxy's own code is evidence enough."""
+    chain = Chain()
+    chain.codes = {PROXY: CODE}
+    chain.slots[PROXY] = "0x" + "00" * 12 + LOGIC[2:]
+    found = ask(fetch_contract(PROXY), lambda call: refused(call) if call == Call("eth_getCode", (LOGIC, "latest")) else chain(call))
+    assert found is not None
+    assert (found.implementation, found.selectors) == (LOGIC, (SELECTOR,))
+
+
+@pytest.mark.parametrize("code", ["0x123", "60", 7, {"a": 1}])
+def test_code_that_is_no_hex_is_a_fault(code: Any) -> None:
+    """Odd digits and other shapes can not be code; an error instead of code is a refusal."""
+    with pytest.raises(NodeFault, match="eth_getCode"):
+        ask(fetch_contract(PROXY), lambda call: told(call, code))
+    with pytest.raises(Refusal, match="eth_getCode"):
+        ask(fetch_contract(PROXY), refused)
+
+
+def block(*messages: tuple[str, str | None]) -> EthBlock:
+    """A tipset with messages from and to these."""
+    made = [Transaction(f"0x{place:064x}", sender, "0x1", to) for place, (sender, to) in enumerate(messages)]
+    return EthBlock("0x" + "01" * 32, "0x" + "02" * 32, "0x64", "0x0", "0x64", made)
+
+
+def receipt(created: str | None = None, *emitters: str) -> Receipt:
+    logs = [ReceiptLog(one) for one in emitters]
+    return Receipt("0x" + "00" * 32, "0x" + "01" * 32, "0x64", "0x1", "0x1", contract_address=created, logs=logs)
+
+
+def test_everybody_new_is_asked_about_once() -> None:
+    """Receivers, emitters and created contracts, whatever the case of their digits; senders have no code to be asked for."""
+    chain, memory = Chain(), Memory()
+    chain.codes = {PROXY: PLAIN, LOGIC: CODE, "0x" + "ee" * 20: PLAIN}
+    tipset = block(("0x" + "5e" * 20, PROXY.upper().replace("X", "x")), ("0x" + "5e" * 20, "0x" + "aa" * 20), ("0x" + "5e" * 20, None))
+    receipts = [receipt(LOGIC), receipt(None, "0x" + "EE" * 20)]
+    ask(learn(100, tipset, receipts, memory, native=True), chain)
+    assert set(memory.contracts) == {PROXY, LOGIC, "0x" + "ee" * 20}
+    assert memory.without_code == {"0x" + "aa" * 20: 100}
+    assert len(memory.learnt) == 3
+    asked = len(chain.asked)
+    ask(learn(100 + RECHECK_EPOCHS - 1, tipset, receipts, memory, native=True), chain)
+    assert len(chain.asked) == asked
+    ask(learn(100 + RECHECK_EPOCHS, tipset, receipts, memory, native=True), chain)
+    assert chain.asked[asked:] == [Call("eth_getCode", ("0x" + "aa" * 20, "latest"))]
+
+
+def test_who_emits_or_was_created_has_code_whatever_was_believed() -> None:
+    """An address without code is asked about at once when an event or a creation shows that it has some."""
+    chain, memory = Chain(), Memory(without_code={PROXY: 99, LOGIC: 99})
+    chain.codes = {PROXY: PLAIN, LOGIC: CODE}
+    ask(learn(100, block(), [receipt(PROXY), receipt(None, LOGIC)], memory, native=False), chain)
+    assert set(memory.contracts) == {PROXY, LOGIC}
+
+
+def test_masked_actors_get_their_one_name() -> None:
+    """Senders and receivers by id: the delegated address where there is one, else the id itself; code is asked by that name."""
+    chain, memory = Chain(), Memory()
+    chain.actors = {"f01234": {"Balance": "0", "DelegatedAddress": DELEGATED}, "f01235": {"Balance": "0"}}
+    chain.codes = {NAME: PLAIN}
+    gone = f"0xff{1236:038x}"
+    ask(learn(100, block((ACCOUNT, OTHER), (OTHER, ACCOUNT), (gone, PROXY)), [receipt()], memory, native=True), chain)
+    assert memory.names == {ACCOUNT: NAME, OTHER: OTHER, gone: gone}
+    assert set(memory.contracts) == {NAME}
+    assert Call("eth_getCode", (OTHER, "latest")) not in chain.asked
+    names = [call for call in chain.asked if call.method == "Filecoin.StateGetActor"]
+    assert len(names) == 3
+    ask(learn(101, block((ACCOUNT, OTHER)), [receipt()], memory, native=True), chain)
+    assert [call for call in chain.asked if call.method == "Filecoin.StateGetActor"] == names
+
+
+def test_an_eth_only_node_is_not_asked_for_names() -> None:
+    """It has none to tell; the code of a masked receiver is asked for as it stands, that of built-in actors never."""
+    chain, memory = Chain(), Memory()
+    ask(learn(100, block((ACCOUNT, OTHER), (ACCOUNT, f"0xff{5:038x}")), [receipt()], memory, native=False), chain)
+    assert chain.asked == [Call("eth_getCode", (OTHER, "latest"))]
+    assert memory.names == {}
