@@ -91,6 +91,8 @@ def _count_complaint(block: EthBlock, receipts: dict[Hash, Receipt], natives: li
     missing = sum(1 for tx in block.transactions if tx.hash.lower() not in receipts)
     if missing:
         return f"{missing} of {len(block.transactions)} receipts are missing"
+    if len(receipts) != len(block.transactions):
+        return f"{len(receipts)} receipts for {len(block.transactions)} transactions"
     if natives is None:
         return None
     if len(natives) != len(block.transactions):

@@ -94,8 +94,8 @@ class EthBlock(Struct, frozen=True, rename="camel"):
     parent_hash: HexHash
     number: HexHeight
     timestamp: HexSeconds
-    base_fee_per_gas: Quantity = "0x0"
-    transactions: list[Transaction] = []
+    base_fee_per_gas: Quantity
+    transactions: list[Transaction]
 
 
 class EthHeader(Struct, frozen=True, rename="camel"):
@@ -130,9 +130,9 @@ class Receipt(Struct, frozen=True, rename="camel"):
     block_hash: HexHash
     block_number: HexHeight
     gas_used: Quantity
-    status: Quantity = "0x0"
+    status: Quantity
+    logs: list[ReceiptLog]
     contract_address: HexAddress | None = None
-    logs: list[ReceiptLog] = []
 
     @property
     def succeeded(self) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import random
 import socket
 import subprocess
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from tests.end_to_end.product import BUNDLED, COMMAND, check, free_port, metric,
 from tests.recount import Recount
 
 FIRST_HEAD_SECONDS = 0.2
+PACE = 50.0
 EXIT_SECONDS = 20
 NOWHERE = "ws://127.0.0.1:1/rpc/v1"
 
@@ -231,3 +233,56 @@ async def test_nonsense_is_counted_and_survived(kind: str, native: bool, redis: 
             await check(store, Recount(BUNDLED, lambda _: "unknown", native=native))
             assert process.returncode is None
     assert times == 0
+
+
+PLACE = {"hash", "parentHash", "number", "Cids", "Blocks", "Height"}
+STRANGE: tuple[Any, ...] = (
+    *(None, True, -1, 7.5, 2**70),
+    *("", "0x", "0x-1", "0xzz", "0x" + "f" * 64, "\ud800", "latest"),
+    *([], {}, [[]], {"/": "b"}),
+)
+"""What stands in the place of something else."""
+
+
+def strange(rng: random.Random, value: Any) -> Any:
+    """The value with one thing in it, somewhere, replaced, lost or repeated."""
+    if rng.random() < 0.2 or not isinstance(value, dict | list) or not value:
+        return rng.choice(STRANGE)
+    if isinstance(value, dict):
+        key = rng.choice(list(value))
+        return {**value, key: strange(rng, value[key])} if rng.random() < 0.8 else {one: value[one] for one in value if one != key}
+    place = rng.randrange(len(value))
+    middle = rng.choice(([strange(rng, value[place])], [], [value[place]] * 2))
+    return [*value[:place], *middle, *value[place + 1 :]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("native", [True, False], ids=["lotus", "eth-only"])
+async def test_any_nonsense_about_the_chain_is_survived(native: bool, redis: Redis, redis_socket: str) -> None:
+    """Every fourth answer that says where a tipset lies is mutilated somewhere, for a while: the end is the recount."""
+    rng, store, port = random.Random(seed := random.randrange(2**32)), Store(redis, "testing" if native else "mainnet"), free_port()
+    left = 60
+
+    def distort(method: str, _: list[Any], answer: bytes) -> bytes:
+        nonlocal left
+        if left == 0 or rng.random() > 0.25 or method not in {"eth_getBlockByHash", "eth_getBlockByNumber", "Filecoin.ChainGetTipSet"}:
+            return answer
+        left -= 1
+        told = json.loads(answer)
+        if isinstance(told.get("result"), dict):
+            key = rng.choice(sorted(PLACE & told["result"].keys()))
+            told["result"][key] = strange(rng, told["result"][key])
+        return json.dumps(told).encode()
+
+    async with (
+        ReplayNode(recording(), pace=PACE, until=FIRST_HEAD_SECONDS, limits=Limits(eth_only=not native)) as node,
+        product("--node", node.url, "--redis-url", f"unix://{redis_socket}", port=port) as process,
+    ):
+        await metric(port, "pulse_processed_epoch", 1)
+        node.faults.distort = distort
+        node.halt_at(math.inf)
+        assert await metric(port, "pulse_node_faults_total", 1)
+        await node.finished.wait()
+        left = 0
+        await check(store, Recount(BUNDLED, lambda _: "unknown", native=native))
+        assert process.returncode is None, seed
