@@ -18,7 +18,8 @@ from streams.settings import shown_url
 _URL = re.compile(r"\b(?:wss?|https?|rediss?)://[^\s\"'<>\\)\]},]+")
 _BEARER = re.compile(r"(?i)\b(bearer|authorization:?)(\s+)(?!bearer)[^\s\"',]+")
 _JWT = re.compile(r"\beyJ[\w-]{5,}\.[\w-]+\.[\w-]*")
-_CHATTY = ("aiokafka", "asyncio", "faust", "mode", "websockets")
+REPEAT_SECONDS = 10.0
+_CHATTY = ("aiokafka", "asyncio", "faust", "mode", "processors.consume", "websockets")
 
 
 def redact(text: str, secrets: Sequence[str] = ()) -> str:
@@ -38,6 +39,21 @@ class _Redact:
     def __call__(self, _logger: WrappedLogger, _name: str, line: EventDict | str) -> str:
         assert isinstance(line, str)
         return redact(line, self._secrets)
+
+
+class _Sparing(logging.Filter):
+    """Of what a library says at one place of its code, one line in `REPEAT_SECONDS`: without a broker, aiokafka says 50 a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[tuple[str, int], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        place = record.pathname, record.lineno
+        if not record.name.startswith(_CHATTY) or record.created - self._said.get(place, 0) >= REPEAT_SECONDS:
+            self._said[place] = record.created
+            return True
+        return False
 
 
 def configure(form: Literal["console", "json"] = "console", level: str = "info", secrets: Iterable[str] = ()) -> None:
@@ -68,6 +84,8 @@ def configure(form: Literal["console", "json"] = "console", level: str = "info",
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last, _Redact(secrets)],
         )
     )
+    if level != "debug":
+        handler.addFilter(_Sparing())
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     logging.captureWarnings(capture=True)
     for name in _CHATTY:

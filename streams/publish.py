@@ -239,4 +239,5 @@ class Publisher:
         producer, self._producer = self._producer, None
         if producer is not None:
             with contextlib.suppress(KafkaError, OSError, TimeoutError):
-                await asyncio.wait_for(producer.stop(), STOPPING_SECONDS)
+                async with asyncio.timeout(STOPPING_SECONDS):
+                    await producer.stop()

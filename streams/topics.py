@@ -181,7 +181,8 @@ async def _newest_headers(brokers: Sequence[str], topic: str) -> Mapping[str, by
             if ends[partition] > begins[partition]:
                 consumer.assign([partition])
                 consumer.seek(partition, ends[partition] - 1)
-                record = await asyncio.wait_for(consumer.getone(), PROBE_SECONDS)
+                async with asyncio.timeout(PROBE_SECONDS):
+                    record = await consumer.getone()
                 return dict(record.headers)
         return {}
     except TimeoutError:

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -11,14 +12,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from redis import Redis as BlockingRedis
 from redis.exceptions import RedisError
 
+from streams import topics
 from tests.brokers import Broker
 from tests.conftest import servers
 from tests.end_to_end.product import COMMAND, WINDOWS
 
 STOPPING_SECONDS = 20.0
+APPLYING_SECONDS = 90.0
 
 
 class KeptRedis:
@@ -75,6 +80,8 @@ class Fleet:
     """
 
     def __init__(self, kafka: Broker, redis_url: str, prefix: str, log: Path) -> None:
+        self._kafka = kafka
+        self._prefix = prefix
         self._flags = ("--kafka-brokers", kafka.address, "--redis-url", redis_url, "--topic-prefix", prefix)
         self._log = log
         self._running: list[asyncio.subprocess.Process] = []
@@ -92,6 +99,34 @@ class Fleet:
     def check(self) -> None:
         """Nothing has ended that nobody ended."""
         assert [process.returncode for process in self._running if process.returncode is not None] == []
+
+    async def said(self, text: str, times: int) -> None:
+        """Wait until it stands so many times in what the processes said."""
+        async with asyncio.timeout(60):
+            while self._log.read_text(errors="replace").count(text) < times:
+                self.check()
+                await asyncio.sleep(0.1)
+
+    async def applied(self, group: str = "fvm-pulse") -> None:
+        """Wait until the group has applied all that is published: the head may be there before what is below it."""
+        async with asyncio.timeout(APPLYING_SECONDS), AIOKafkaConsumer(bootstrap_servers=self._kafka.address) as consumer:
+            client = AIOKafkaAdminClient(bootstrap_servers=self._kafka.address)
+            await client.start()
+            try:
+                while await self._lag(consumer, client, f"{group}.{self._prefix}"):
+                    self.check()
+                    await asyncio.sleep(0.2)
+            finally:
+                await client.close()
+
+    async def _lag(self, consumer: AIOKafkaConsumer, client: AIOKafkaAdminClient, group: str) -> int:
+        found = await topics.partitions_of(client)
+        partitions = [
+            TopicPartition(name, number) for name in found if topics.network_of(self._prefix, name) for number in range(found[name])
+        ]
+        done = await client.list_consumer_group_offsets(group)
+        ends = await consumer.end_offsets(partitions)
+        return sum(max(end - (done[one].offset if one in done else 0), 0) for one, end in ends.items())
 
     async def kill(self, process: asyncio.subprocess.Process) -> None:
         """As a machine that lost its power."""
@@ -128,5 +163,5 @@ async def fleet(kafka: Broker, redis_url: str, prefix: str, log: Path) -> AsyncI
             yield one
     except BaseException:
         if log.exists():
-            print(log.read_text(errors="replace")[-20_000:])
+            sys.stderr.write(log.read_text(errors="replace")[-20_000:])
         raise

@@ -2,6 +2,10 @@
 
 import asyncio
 import math
+import random
+import signal
+import sys
+import time
 from functools import cache
 from pathlib import Path
 
@@ -12,8 +16,8 @@ from processors.store import Store
 from streams.recording import Recording, load
 from streams.replay import ReplayNode
 from tests.brokers import Broker
-from tests.end_to_end.fleet import Fleet, fleet
-from tests.end_to_end.product import BUNDLED, check
+from tests.end_to_end.fleet import APPLYING_SECONDS, Fleet, fleet, kept_redis
+from tests.end_to_end.product import BUNDLED, caught_up, check
 from tests.recount import Recount
 
 PACE = 50.0
@@ -42,6 +46,13 @@ async def started(node: ReplayNode, store: Store, processes: Fleet) -> None:
     node.halt_at(math.inf)
 
 
+async def ends_in_the_recount(store: Store, processes: Fleet, group: str = "fvm-pulse") -> None:
+    """Everything is applied, and it is the recount."""
+    await caught_up(store, recount().chain(math.inf)[0]["hash"], APPLYING_SECONDS)
+    await processes.applied(group)
+    await check(store, recount())
+
+
 @pytest.mark.parametrize("workers", [1, 2, 4])
 async def test_ends_in_the_recount(kafka: Broker, redis: Redis, redis_socket: str, tmp_path: Path, workers: int) -> None:
     """One follower, so many workers, eight partitions: the recount."""
@@ -54,4 +65,96 @@ async def test_ends_in_the_recount(kafka: Broker, redis: Redis, redis_socket: st
                 await processes.start("worker")
             await started(node, store, processes)
             await node.finished.wait()
-            await check(store, recount())
+            await ends_in_the_recount(store, processes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2, 4])
+async def test_everything_dies_once(kafka: Broker, tmp_path: Path, workers: int) -> None:
+    """Five SIGKILLs of workers, a rebalance, a broker and a Redis that are killed and come back, a follower that is killed: the recount."""
+    seed = random.randrange(2**32)
+    sys.stderr.write(f"seed {seed}\n")
+    rng = random.Random(seed)
+    with kept_redis() as server:
+        async with (
+            Redis.from_url(server.url) as redis,
+            ReplayNode(recording(), pace=PACE / 8) as node,
+            fleet(kafka, server.url, f"dying{workers}", tmp_path / "log") as processes,
+        ):
+            node.halt_at(FIRST_HEAD_SECONDS)
+            store = Store(redis, "testing")
+            follower = await processes.start("follow", "--node", node.url)
+            running = [await processes.start("worker") for _ in range(workers)]
+            await started(node, store, processes)
+            for turn in range(5):
+                await processes.said("working  ", workers + turn)
+                await asyncio.sleep(rng.uniform(0, 2))
+                victim = running.pop(rng.randrange(len(running)))
+                await processes.kill(victim)
+                running.append(await processes.start("worker"))
+            extra = await processes.start("worker")
+            await processes.said("working  ", workers + 6)
+            await asyncio.to_thread(server.stop)
+            await asyncio.sleep(1)
+            await asyncio.to_thread(server.start)
+            await asyncio.to_thread(kafka.stop, signal.SIGKILL)
+            await asyncio.sleep(1)
+            await asyncio.to_thread(kafka.start)
+            await processes.kill(follower)
+            await processes.start("follow", "--node", node.url)
+            await processes.drain(extra)
+            await node.finished.wait()
+            await ends_in_the_recount(store, processes)
+
+
+async def test_a_topic_replayed_into_an_empty_redis(kafka: Broker, redis: Redis, redis_socket: str, tmp_path: Path) -> None:
+    """A worker of a new group fills an empty Redis with the same figures; no node and no follower is there any more."""
+    async with ReplayNode(recording(), pace=4 * PACE) as node:
+        node.halt_at(FIRST_HEAD_SECONDS)
+        async with fleet(kafka, f"unix://{redis_socket}", "again", tmp_path / "log") as processes:
+            await processes.start("follow", "--node", node.url)
+            await processes.start("worker")
+            await started(node, Store(redis, "testing"), processes)
+            await node.finished.wait()
+            await ends_in_the_recount(Store(redis, "testing"), processes)
+    with kept_redis() as server:
+        async with Redis.from_url(server.url) as empty, fleet(kafka, server.url, "again", tmp_path / "log") as processes:
+            await processes.start("worker", "--consumer-group", "rebuild")
+            contracts = await Store(redis, "testing").load_contracts()
+            store = Store(empty, "testing")
+            await store.save_contracts(contracts.values())  # what the recount asks for classes
+            await ends_in_the_recount(store, processes, "rebuild")
+
+
+async def test_the_standby_takes_over(kafka: Broker, redis: Redis, redis_socket: str, tmp_path: Path) -> None:
+    """Within 10 s of a leader's SIGKILL the standby publishes; one that was paused comes back as a standby: the recount."""
+    store = Store(redis, "testing")
+    async with ReplayNode(recording(), pace=PACE / 4) as node:
+        node.halt_at(FIRST_HEAD_SECONDS)
+        async with fleet(kafka, f"unix://{redis_socket}", "pair", tmp_path / "log") as processes:
+            first = await processes.start("follow", "--node", node.url)
+            await processes.start("worker")
+            await started(node, store, processes)
+            second = await processes.start("follow", "--node", node.url)
+            await processes.said("standing by", 1)
+            await processes.kill(first)
+            assert await another_leads(redis) < 10
+            third = await processes.start("follow", "--node", node.url)
+            await processes.said("standing by", 2)
+            second.send_signal(signal.SIGSTOP)
+            assert await another_leads(redis) < 10
+            second.send_signal(signal.SIGCONT)
+            await processes.said("standing by", 3)
+            await node.finished.wait()
+            await ends_in_the_recount(store, processes)
+            await processes.drain(third)
+            await processes.drain(second)
+
+
+async def another_leads(redis: Redis) -> float:
+    """Seconds until the lease has another token than now."""
+    began, before = time.monotonic(), await redis.get("pulse:{testing}:incarnation")
+    while await redis.get("pulse:{testing}:incarnation") == before:
+        assert time.monotonic() - began < 30
+        await asyncio.sleep(0.05)
+    return time.monotonic() - began
