@@ -10,7 +10,7 @@ from streams.wire import EthBlock
 
 def assembled(height: int) -> Assembled:
     """A tipset without messages."""
-    block = EthBlock(f"0x{height:064x}", f"0x{height - 1:064x}", hex(height), hex(30 * height), "0x64")
+    block = EthBlock(f"0x{height:064x}", f"0x{height - 1:064x}", hex(height), hex(30 * height), "0x64", [])
     return Assembled(Link(height, block.hash, block.parent_hash), block, {}, None, None)
 
 
