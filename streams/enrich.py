@@ -110,7 +110,7 @@ def _events_complaint(block: EthBlock, receipts: dict[Hash, Receipt], natives: l
         for tx, native in zip(block.transactions, natives, strict=True)
         if native.events_root is not None
         and not receipts[tx.hash.lower()].logs
-        and (tx.to is None or memory.name(tx.to.lower()) in memory.contracts)
+        and (tx.to is None or tx.to.lower() == EAM or memory.name(tx.to.lower()) in memory.contracts)
     ]
     if not silent:
         return None
@@ -169,7 +169,7 @@ def _messages(assembled: Assembled, memory: Memory) -> Iterable[Message]:
             continue
         receiver = memory.name(tx.to.lower()) if tx.to is not None else None
         yield Message(
-            hash=tx.hash,
+            hash=tx.hash.lower(),
             sender=memory.name(tx.sender.lower()),
             receiver=receiver,
             creates=receiver is None or receiver == EAM,
