@@ -1,0 +1,260 @@
+"""The pursuit: from what was published to a target, over what nodes told, and what they will never tell."""
+
+from collections import deque
+
+import pytest
+
+from streams.chain import FINALITY_EPOCHS, Gap, Link, Published
+from streams.endpoints import Target
+from streams.errors import NodeFault
+from streams.pursuit import PREFETCH_EPOCHS, Pursuit
+from streams.wire import BlockHeader, Cid, HeadChange, Tipset
+from tests.node.world import Tip, World
+
+
+def link(tip: Tip) -> Link:
+    """The place of a tipset, as a Lotus tells it."""
+    return Link.of_tipset(tipset(tip))
+
+
+def tipset(tip: Tip) -> Tipset:
+    parents = [Cid(one["/"]) for one in tip.parent.key] if tip.parent is not None else []
+    return Tipset([Cid(one["/"]) for one in tip.key], [BlockHeader(parents, tip.height, 30 * tip.height)], tip.height)
+
+
+def change(kind: str, tip: Tip) -> HeadChange:
+    return HeadChange(kind, tipset(tip))
+
+
+def published(*tips: Tip) -> tuple[Published, ...]:
+    return tuple(Published(tip.height, tip.hash) for tip in tips)
+
+
+def target(tip: Tip) -> Target:
+    return Target(tip.hash, (), (), tip.height + 1)
+
+
+def world(*nulls: int) -> tuple[World, list[Tip]]:
+    """A chain, lowest first."""
+    made = World()
+    made.advance(*nulls)
+    return made, list(made.head.ancestors())[::-1]
+
+
+def pursuit(tips: list[Tip], look_back_epochs: int = 100) -> Pursuit:
+    """A pursuit that knows the places of these tipsets."""
+    one = Pursuit(look_back_epochs)
+    for tip in tips:
+        one.learn(link(tip))
+    return one
+
+
+def heights(one: Pursuit) -> list[int]:
+    return [link.height for link in one.path]
+
+
+def take(one: Pursuit) -> None:
+    """Publish the whole path."""
+    while one.path:
+        one.published(one.path[0])
+
+
+def test_the_first_target_is_where_it_starts() -> None:
+    """Without anything published nothing below the first target is wanted, ever; nothing has to be undone."""
+    _, tips = world(0, 0, 1, 0)
+    one = pursuit(tips)
+    one.resume((), None)
+    one.replan(target(tips[2]))
+    assert (heights(one), one.rewind_to, one.gap, one.stale) == ([2], None, None, False)
+    take(one)
+    one.replan(target(tips[4]))
+    assert heights(one) == [4, 5]
+    take(one)
+    one.replan(target(tips[1]))
+    assert heights(one) == [1]
+
+
+def test_a_start_may_be_said() -> None:
+    """Then all from there on is wanted, and nothing below."""
+    _, tips = world(*[0] * 9)
+    one = pursuit(tips)
+    one.resume((), None, since=4)
+    one.replan(target(tips[9]))
+    assert heights(one) == [4, 5, 6, 7, 8, 9]
+
+
+@pytest.mark.parametrize("reserved, top", [(None, 3), (2, 3), (7, 7)])
+def test_what_an_earlier_run_may_have_left_is_undone_first(reserved: int | None, top: int) -> None:
+    """Everything above the tip up to what was reserved, once; it is no reorg, since nothing known is undone."""
+    _, tips = world(0, 0, 0, 0)
+    one = pursuit(tips)
+    one.resume(published(*tips[1:4]), reserved)
+    one.replan(target(tips[4]))
+    assert (one.rewind_to, heights(one)) == (3, [4])
+    assert one.rewound(3) == (top, 0)
+    take(one)
+    one.replan(target(tips[4]))
+    assert (one.rewind_to, heights(one)) == (None, [])
+
+
+def test_a_run_that_only_reserved_is_undone_whole() -> None:
+    """Nothing is known to be published, but something may be."""
+    _, tips = world(0, 0)
+    one = pursuit(tips)
+    one.resume((), 6)
+    one.replan(target(tips[2]))
+    assert one.rewind_to == -1
+    assert one.rewound(-1) == (6, 0)
+
+
+def test_a_fork_tells_how_deep_it_was() -> None:
+    """Back to the common tipset, over everything that was ever published above it."""
+    made, tips = world(0, 0, 0, 0, 0)
+    fork = made.grow(on=tips[3])
+    one = pursuit([*tips, fork])
+    one.resume(published(*tips[1:]), None)
+    one.rewound(5)
+    one.replan(target(fork))
+    assert (one.rewind_to, list(one.path)) == (3, [link(fork)])
+    assert one.rewound(3) == (5, 2)
+    take(one)
+    assert one.below_tip(link(tips[3]))
+    assert not one.below_tip(link(fork))
+    assert not one.below_tip(link(tips[4]))
+
+
+def test_a_gap_is_asked_for_from_above() -> None:
+    """The next link by hash and key, and a stretch below it by height, not lower than what is published."""
+    _, tips = world(*[0] * 200)
+    one = pursuit(tips[150:], look_back_epochs=1000)
+    assert one.prefetch() == range(0)
+    one.resume(published(*tips[1:120]), None)
+    one.replan(Target(tips[200].hash, (), (), 201))
+    assert one.gap == Gap(tips[149].hash, link(tips[149]).key, 150)
+    assert (one.path, one.rewind_to) == (deque(), None)
+    assert list(one.prefetch()) == list(range(148, 119, -1))
+    one.resume(published(*tips[1:10]), None)
+    assert list(one.prefetch()) == list(range(148, 148 - PREFETCH_EPOCHS, -1))
+
+
+def test_a_target_that_nobody_knows_is_the_gap() -> None:
+    """With the key that the node told."""
+    _, tips = world(0, 0)
+    one = pursuit([])
+    one.replan(Target(tips[2].hash, link(tips[2]).key, (), 3))
+    assert one.gap == Gap(tips[2].hash, link(tips[2]).key, None)
+    assert one.prefetch() == range(0)
+
+
+def test_links_with_keys_are_preferred() -> None:
+    """An eth header is replaced by the tipset, never the other way round; only news make the plan stale."""
+    _, tips = world(0)
+    native = link(tips[1])
+    plain = Link(native.height, native.hash, native.parent_hash)
+    one = pursuit([])
+    one.learn(plain)
+    one.replan(target(tips[1]))
+    stale = []
+    for told in (plain, native, plain):
+        one.learn(told)
+        stale.append(one.stale)
+        one.stale = False
+    assert stale == [False, True, False]
+    assert one.links[native.hash] == native
+    assert one.height_of(native.hash) == 1
+    assert one.height_of("0x" + "99" * 32) is None
+
+
+def test_what_is_doubted_is_forgotten() -> None:
+    """One tipset, one that is not known, or all; nothing is published of the path until it is planned anew."""
+    _, tips = world(0, 0, 0)
+    one = pursuit(tips)
+    one.resume(published(tips[1]), None)
+    one.replan(target(tips[3]))
+    assert heights(one) == [2, 3]
+    one.doubt(tips[2].hash)
+    assert (heights(one), one.stale) == ([], True)
+    one.replan(target(tips[3]))
+    assert one.gap is not None
+    assert one.gap.wanted == tips[2].hash
+    one.doubt("0x" + "99" * 32)
+    one.doubt()
+    assert one.links == {}
+
+
+def test_links_that_contradict_each_other_are_all_forgotten() -> None:
+    """Which of them is wrong nobody can say."""
+    a, b = Link(5, "0xa", "0xb"), Link(5, "0xb", "0xa")
+    one = Pursuit(100)
+    one.resume((), None, since=1)
+    one.learn(a)
+    one.learn(b)
+    with pytest.raises(NodeFault):
+        one.replan(Target("0xa", (), (), 6))
+    assert (one.links, one.path) == ({}, deque())
+
+
+def test_changes_are_followed_step_by_step() -> None:
+    """To the head that they end in, lower than before as well; executed is what something was laid on."""
+    made, tips = world(0, 0, 0, 0)
+    fork = made.grow(on=tips[2])
+    one = pursuit([])
+    head, executed = one.walk(None, [change("current", tips[2])])
+    assert (head, executed) == (link(tips[2]), [])
+    head, executed = one.walk(head, [change("apply", tips[3]), change("apply", tips[4])])
+    assert (head, executed) == (link(tips[4]), [tips[2].hash, tips[3].hash])
+    head, executed = one.walk(head, [change("revert", tips[4]), change("revert", tips[3])])
+    assert (head, executed) == (link(tips[2]), [])
+    head, executed = one.walk(link(tips[4]), [change("revert", tips[4]), change("revert", tips[3]), change("apply", fork)])
+    assert (head, executed) == (link(fork), [tips[2].hash])
+    assert one.walk(head, []) == (head, [])
+
+
+@pytest.mark.parametrize(
+    "kinds, reason",
+    [
+        (["revert"], "out-of-order notice: reverts height 4, which is not the head"),
+        (["current", "revert"], "reverted below what was announced"),
+        (["current", "revert", "revert"], "out-of-order"),
+        (["sideways"], "unknown change 'sideways'"),
+        ([], "reverted below what was announced"),
+    ],
+)
+def test_changes_that_lead_nowhere_are_faults(kinds: list[str], reason: str) -> None:
+    """A revert of something else than the head, or below all that is known, and steps of a kind that does not exist."""
+    _, tips = world(0, 0, 0, 0)
+    with pytest.raises(NodeFault, match=reason):
+        pursuit([]).walk(None, [change(kind, tips[4]) for kind in kinds])
+
+
+def test_only_what_is_final_is_given_up() -> None:
+    """A height that nobody tells stays missing with all below it; what may still change is asked for again and again."""
+    _, tips = world(*[0] * 1200)
+    one = pursuit(tips[101:], look_back_epochs=5000)
+    one.resume(published(*tips[1:50]), None)
+    one.replan(target(tips[1200]))
+    assert not pursuit([]).gave_up
+    assert one.give_up(("link", tips[100].hash)) == 100
+    assert one.gave_up
+    assert one.give_up(("link", tips[100].hash)) is None
+    one.replan(target(tips[1200]))
+    assert heights(one)[0] == 101
+    final, recent = tips[1200 - FINALITY_EPOCHS - 1], tips[1200 - FINALITY_EPOCHS]
+    assert one.give_up(("tipset", recent.hash)) is None
+    assert one.give_up(("tipset", "0x" + "99" * 32)) is None
+    assert one.give_up(("tipset", final.hash)) == final.height
+    one.replan(target(tips[1200]))
+    assert heights(one)[0] == recent.height
+    assert one.give_up(("latest", 0)) is None
+
+
+def test_links_are_bounded() -> None:
+    """Those deeper than the look-back and the finality go when there are many."""
+    one = Pursuit(10)
+    kept = FINALITY_EPOCHS + 10
+    for height in range(2 * kept):
+        one.learn(Link(height, hex(height), ""))
+    assert not one.trim()
+    one.learn(Link(2 * kept, "0xtop", ""))
+    assert one.trim()
+    assert sorted(link.height for link in one.links.values()) == list(range(kept + 1, 2 * kept + 1))
