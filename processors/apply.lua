@@ -10,7 +10,7 @@
 local CONFIG, STATE, HEAD, REGISTERS, PARTS, IDS, USES, FIELDS, KINDS, RANGES = unpack(KEYS)
 local SCHEMA = 1
 local BATCH = 500
-local STEPS = 500 -- heights that one call accounts for, beside its own
+local STEPS = 250 -- heights that one call accounts for, beside its own
 
 local call, format = redis.call, string.format
 
