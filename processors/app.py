@@ -47,11 +47,21 @@ class _LocalApp(faust.App):
 
 
 def add_agent(app: faust.App, stream: Stream, source: Any, handle: Handler) -> None:
-    """Declare the agent of a stream: it hands all of `source` to `handle`, in order: records of a channel, events of topics."""
+    """Declare the agent of a stream: it hands all of `source` to `handle`, in order: records of a channel, events of topics.
+
+    An event is acknowledged when `handle` returns, and at no other time: left to itself, Faust acknowledges also what an agent
+    was busy with when it was cancelled, and the record would be lost.
+    """
 
     async def agent(records: Any) -> None:
+        records.enable_acks = False
         async for record in records:
-            await handle(record if records.current_event is None else records.current_event)
+            event = records.current_event
+            if event is None:
+                await handle(record)
+            else:
+                await handle(event)
+                await records.ack(event)
 
     app.agent(source, name=stream, concurrency=1)(agent)
 

@@ -135,8 +135,8 @@ async def _found(settings: Settings) -> list[str]:
                     plan = topics.Plan(settings.topic_prefix, 1, topics.retention_seconds(0))
                     await topics.ensure(client, [topics.dead_letters_of(settings.topic_prefix)], plan)
                     return complete
-            except KafkaError as error:
-                raise topics.refusal(error, "see the topics") or BrokerFault(f"Kafka refuses: {error}") from error
+            except (KafkaError, TimeoutError) as error:
+                raise topics.refusal(error, "see the topics") or BrokerFault(f"Kafka refuses: {error or 'no topics'}") from error
         if not waiting:
             log.info("no topics yet, waiting for a follower", topics=f"{settings.topic_prefix}.*")
             waiting = True

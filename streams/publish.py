@@ -106,8 +106,8 @@ class Publisher:
                 await topics.ensure(client, names, self._plan)
                 for name in names:
                     await topics.check_origin(self._brokers, name, network, chain_id)
-            except KafkaError as error:
-                raise topics.refusal(error, "see the topics") or BrokerFault(f"Kafka refuses: {error}") from error
+            except (KafkaError, TimeoutError) as error:
+                raise topics.refusal(error, "see the topics") or BrokerFault(f"Kafka refuses: {error or 'no topics'}") from error
         self._headers = topics.headers(network, chain_id)
         position = await self._ledger.open(network, chain_id)
         self._reserved = position.reserved if position.reserved is not None else -1

@@ -32,6 +32,7 @@ KEPT_BEYOND_EPOCHS = 900 + 2880
 """Kept beyond the windows: the deepest reorg, and a day in which somebody notices that a replay is needed."""
 LARGEST_RECORD_BYTES = 16 * 2**20
 PROBE_SECONDS = 5.0
+VISIBLE_SECONDS = 20.0
 FORBIDDEN = (ClusterAuthorizationFailedError, GroupAuthorizationFailedError, TopicAuthorizationFailedError)
 LONGEST_PAUSE_SECONDS = 5.0
 
@@ -95,7 +96,7 @@ async def admin(brokers: Sequence[str]) -> AsyncIterator[AIOKafkaAdminClient]:
         await client.close()
 
 
-def refusal(error: KafkaError, what: str) -> UsageError | None:
+def refusal(error: Exception, what: str) -> UsageError | None:
     """An error of permissions as a sentence; None for any other, which may pass."""
     if isinstance(error, FORBIDDEN):
         return UsageError(f"kafka_brokers: no permission to {what} ({type(error).__name__}): grant it to this client")
@@ -103,20 +104,33 @@ def refusal(error: KafkaError, what: str) -> UsageError | None:
 
 
 async def ensure(client: AIOKafkaAdminClient, names: Sequence[str], plan: Plan) -> None:
-    """Make the topics that are missing.
+    """Make the topics that are missing, and wait until all can be seen.
 
     Raises:
-        UsageError: a topic has too few partitions, or we may not make or see one.
+        UsageError: a topic has too few partitions, or we may not make one.
+        TimeoutError: a topic can not be seen.
     """
-    found = await partitions_of(client)
-    for name in names:
-        if name in found and found[name] < plan.partitions:
-            raise UsageError(
-                f"partitions: topic {name} has {found[name]}, configured are {plan.partitions}:"
-                f" add some (kafka-topics.sh --alter --topic {name} --partitions {plan.partitions}) or set partitions = {found[name]}"
-            )
-    if missing := [name for name in names if name not in found]:
-        await _create(client, missing, plan)
+    made = False
+    async with asyncio.timeout(VISIBLE_SECONDS):
+        while True:
+            found = await partitions_of(client)
+            for name in names:
+                if name in found and found[name] < plan.partitions:
+                    raise UsageError(_too_few(name, found[name], plan.partitions))
+            missing = [name for name in names if name not in found]
+            if not missing:
+                return
+            if not made:
+                await _create(client, missing, plan)
+            made = True
+            await asyncio.sleep(0.1)
+
+
+def _too_few(name: str, found: int, configured: int) -> str:
+    return (
+        f"partitions: topic {name} has {found}, configured are {configured}:"
+        f" add some (kafka-topics.sh --alter --topic {name} --partitions {configured}) or set partitions = {found}"
+    )
 
 
 async def _create(client: AIOKafkaAdminClient, names: Sequence[str], plan: Plan) -> None:

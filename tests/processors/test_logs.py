@@ -64,6 +64,17 @@ def test_libraries_are_kept_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     assert "chatter" in capsys.readouterr().err
 
 
+def test_libraries_do_not_repeat_themselves(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of what a library says at one place, one line comes through; of ours, every one."""
+    configure()
+    for number in range(5):
+        logging.getLogger("aiokafka").error("Unable connect to node %s", number)
+        structlog.get_logger("ours").warning("said")
+    written = capsys.readouterr().err
+    assert written.count("Unable connect") == 1
+    assert written.count("said") == 5
+
+
 def test_redaction_leaves_the_rest() -> None:
     """What is no secret stays readable."""
     assert redact("bearer of news at ws://127.0.0.1:1234/rpc/v1, height 12") == "bearer *** news at ws://127.0.0.1:1234/rpc/v1, height 12"

@@ -1,0 +1,58 @@
+"""The ledger in Redis, as a publisher uses it."""
+
+import asyncio
+
+import pytest
+from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
+
+from processors.follow import RedisLedger
+from processors.windows import parse_all
+from streams.chain import Published
+from streams.errors import Superseded
+from streams.metrics import ProcessMetrics
+
+
+def ledger(redis: Redis) -> RedisLedger:
+    return RedisLedger(redis, parse_all(["20e"]), ProcessMetrics(CollectorRegistry()))
+
+
+async def test_it_tells_where_to_go_on(redis: Redis) -> None:
+    """The next one finds what was published and reserved, with a larger incarnation."""
+    first = ledger(redis)
+    began = await first.open("testing", 1337)
+    assert (began.published, began.reserved) == ((), None)
+    await first.reserve(300)
+    await first.published([Published(1, "0x01"), Published(2, "0x02"), Published(3, "0x03")])
+    await first.rewound(2)
+    await first.close()
+    position = await ledger(redis).open("testing", 1337)
+    assert position.published == (Published(1, "0x01"), Published(2, "0x02"))
+    assert position.reserved == 300
+    assert position.incarnation > began.incarnation
+
+
+async def test_a_second_one_stands_by(redis: Redis) -> None:
+    """`open` waits for as long as another one leads, and returns soon after that gives up."""
+    first, second = ledger(redis), ledger(redis)
+    await first.open("testing", 1337)
+    opening = asyncio.create_task(second.open("testing", 1337))
+    await asyncio.sleep(0.7)
+    assert not opening.done()
+    await first.close()
+    async with asyncio.timeout(5):
+        await opening
+    with pytest.raises(Superseded):
+        await first.reserve(1)
+    with pytest.raises(Superseded):
+        await first.hold()
+
+
+async def test_the_exporter_learns_of_the_network(redis: Redis) -> None:
+    """The chain id is a fact beside the figures, and the windows are configured before the first record."""
+    one = ledger(redis)
+    await one.open("testing", 1337)
+    assert one.store is not None
+    snapshot = await one.store.snapshot()
+    assert snapshot.latest["chain_id"] == "1337"
+    assert set(snapshot.streams["tipsets"].windows) == {"20e"}

@@ -1,0 +1,194 @@
+"""The lease in a real Redis, and two writers under it over registers."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+
+from processors import lease
+from processors.lease import Granted, Lease
+from processors.store import Store
+from streams.chain import Published
+from streams.errors import Superseded
+
+
+def tip(height: int) -> Published:
+    return Published(height, f"0x{height:064x}")
+
+
+async def test_one_has_it(redis: Redis) -> None:
+    """Nobody else gets it until it is given back; each holder's token is larger than the one before."""
+    first, second = Lease(redis, "testing"), Lease(redis, "testing")
+    granted = await first.acquire(1000)
+    assert granted == Granted(1000, known=False)
+    assert await second.acquire(1000) is None
+    await first.release()
+    assert await second.acquire(1000) == Granted(1001, known=True)
+
+
+async def test_it_expires(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A holder that is silent loses it, and every further write of it is refused."""
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 0.05)
+    first, second = Lease(redis, "testing"), Lease(redis, "testing")
+    await first.acquire(1)
+    await first.renew()
+    await asyncio.sleep(0.1)
+    await first.reserve(10)  # nobody took it: still ours
+    assert await second.acquire(1) is not None
+    for write in (first.renew(), first.release(), first.reserve(99), first.rewound(0), first.published([tip(1)])):
+        with pytest.raises(Superseded):
+            await write
+    assert await Store(redis, "testing").reserved() == 10
+    assert await second.tips() == ()
+
+
+async def test_the_ledger_is_handed_on(redis: Redis) -> None:
+    """What was published and not undone, in order, to whoever comes next."""
+    first, second = Lease(redis, "testing"), Lease(redis, "testing")
+    await first.acquire(1)
+    await first.published([tip(1), tip(2), tip(12)])
+    await first.rewound(2)
+    await first.published([tip(3)])
+    await first.release()
+    await second.acquire(1)
+    assert await second.tips() == (tip(1), tip(2), tip(3))
+
+
+async def test_only_the_newest_tips_are_kept(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger does not grow."""
+    monkeypatch.setattr(lease, "KEPT_TIPS", 3)
+    one = Lease(redis, "testing")
+    await one.acquire(1)
+    await one.published([tip(height) for height in range(8)])
+    assert await one.tips() == (tip(5), tip(6), tip(7))
+
+
+async def test_whoever_follows_without_a_lease_fences(redis: Redis) -> None:
+    """A process that takes an incarnation of the store ends the lease, and the ledger is not believed after it."""
+    first, second = Lease(redis, "testing"), Lease(redis, "testing")
+    await first.acquire(1)
+    await first.published([tip(1)])
+    await Store(redis, "testing").next_incarnation(1)
+    with pytest.raises(Superseded):
+        await first.renew()
+    await redis.delete("pulse:{testing}:lease")
+    granted = await second.acquire(1)
+    assert granted is not None
+    assert not granted.known
+    assert await second.tips() == ()
+
+
+async def test_an_emptied_redis_fences(redis: Redis) -> None:
+    """Who led before finds that nobody knows it, and gets a larger token from the clock."""
+    one = Lease(redis, "testing")
+    before = await one.acquire(1000)
+    await redis.flushall()
+    with pytest.raises(Superseded):
+        await one.renew()
+    after = await one.acquire(2000)
+    assert before is not None
+    assert after is not None
+    assert after.token > before.token
+
+
+# Two writers, as a model: what each puts on Kafka may arrive in any order, and any part of it may be in registers already.
+
+
+@dataclass
+class Model:
+    """The ledger, and everything that was ever sent: (sequence, low, top, value) writes `value` into the heights in (low, top]."""
+
+    token: int = 0
+    reserved: int = -1
+    tips: list[tuple[int, int]] = field(default_factory=list)
+    sent: list[tuple[tuple[int, int], int, int, int | None]] = field(default_factory=list)
+    values: int = 0
+
+
+class Writer:
+    """Follows the rules of `streams.publish`; acknowledgements may be taken down late or never."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        model.token += 1
+        self.token, self.counter, self.fenced = model.token, 0, False
+        self.reserved = model.reserved
+        self.chain = list(model.tips)
+        self.unsaved: list[tuple[int, int]] = []
+        self.rewind(self.tip, max(self.reserved, self.tip))
+
+    @property
+    def tip(self) -> int:
+        """The height of the newest tipset."""
+        return self.chain[-1][0] if self.chain else -1
+
+    def _send(self, low: int, top: int, value: int | None) -> None:
+        self.model.sent.append(((self.token, self.counter), low, top, value))
+        self.counter += 1
+
+    def _may(self) -> bool:
+        self.fenced = self.fenced or self.model.token != self.token
+        return not self.fenced
+
+    def rewind(self, low: int, top: int) -> None:
+        """Off the ledger first, then to Kafka."""
+        if self._may():
+            self.model.tips = [one for one in self.model.tips if one[0] <= low]
+            self.unsaved = [one for one in self.unsaved if one[0] <= low]
+            self.chain = [one for one in self.chain if one[0] <= low]
+            self._send(low, top, None)
+
+    def extend(self, by: int) -> None:
+        """Without asking anybody, as long as the height is reserved: this is what a leader that was paused does."""
+        height = self.tip + by
+        if height > self.reserved:
+            if not self._may():
+                return
+            self.reserved = self.model.reserved = max(self.model.reserved, height + 2)
+        self.model.values += 1
+        self._send(self.tip, height, self.model.values)
+        self.chain.append((height, self.model.values))
+        self.unsaved.append(self.chain[-1])
+
+    def save(self) -> None:
+        """What is acknowledged goes on the ledger."""
+        if self._may():
+            self.model.tips += self.unsaved
+            self.unsaved = []
+
+
+MOVES = st.lists(
+    st.tuples(st.sampled_from(["extend", "extend", "extend", "reorg", "save", "take over"]), st.integers(0, 1), st.integers(1, 3)),
+    max_size=40,
+)
+
+
+@given(MOVES, st.randoms(use_true_random=False))
+def test_two_writers_end_in_the_chain_of_the_last(moves: list[tuple[str, int, int]], rng: object) -> None:
+    """Whoever is paused, fenced or behind at any point, in whatever order all of it arrives: the registers hold the leader's chain."""
+    model = Model()
+    writers = [Writer(model)]
+    writers.append(writers[0])
+    for move, who, number in moves:
+        writer = writers[who]
+        match move:
+            case "extend":
+                writer.extend(number)
+            case "reorg":
+                writer.rewind(max(writer.tip - number, -1), max(writer.tip, writer.reserved))
+            case "save":
+                writer.save()
+            case "take over":
+                writers[who] = Writer(model)
+    leader = max(writers, key=lambda one: one.token)
+    leader.extend(1)
+    registers: dict[int, tuple[tuple[int, int], int | None]] = {}
+    rng.shuffle(model.sent)  # type: ignore[attr-defined]
+    for sequence, low, top, value in model.sent:
+        for height in range(low + 1, top + 1):
+            if height not in registers or registers[height][0] < sequence:
+                registers[height] = sequence, value if height == top else None
+    assert {height: value for height, (_, value) in sorted(registers.items()) if value is not None} == dict(leader.chain)

@@ -1,0 +1,66 @@
+"""Topics: named, made, refused."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+
+from streams import topics
+from streams.errors import UsageError
+from streams.records import STREAMS
+from tests.brokers import Broker
+
+DAY_SECONDS = 86400
+
+
+@pytest.fixture
+async def client(kafka: Broker) -> AsyncIterator[AIOKafkaAdminClient]:
+    async with topics.admin([kafka.address]) as one:
+        yield one
+
+
+def test_names_go_there_and_back() -> None:
+    """The network can be read off a topic of ours, and off no other."""
+    for stream in STREAMS:
+        assert topics.network_of("fvm", topics.topic_of("fvm", "calibrationnet", stream)) == "calibrationnet"
+    for other in ("fvm.dead-letters", "other.mainnet.tipsets", "fvm.mainnet.blocks", "fvm.main.net.logs", "__consumer_offsets"):
+        assert topics.network_of("fvm", other) is None
+    assert topics.network_of("fvm", topics.dead_letters_of("fvm")) is None
+
+
+def test_retention_covers_the_longest_window_twice() -> None:
+    """What is replayed fills a window and the one before it."""
+    assert topics.retention_seconds(30 * 2880) > 60 * DAY_SECONDS
+
+
+@pytest.mark.kafka
+async def test_topics_are_made_once(client: AIOKafkaAdminClient) -> None:
+    """Making them again changes nothing; with more partitions than configured they are accepted."""
+    plan = topics.Plan("made", 4, 3600)
+    names = [topics.topic_of("made", "testing", stream) for stream in STREAMS]
+    await topics.ensure(client, names, plan)
+    await topics.ensure(client, names, topics.Plan("made", 2, 3600))
+    assert {name: (await topics.partitions_of(client))[name] for name in names} == dict.fromkeys(names, 4)
+    assert await topics.networks(client, "made") == {"testing": sorted(names)}
+
+
+@pytest.mark.kafka
+async def test_too_few_partitions_are_refused(client: AIOKafkaAdminClient) -> None:
+    """One line names the topic, what it has and what is configured."""
+    await topics.ensure(client, ["few.testing.logs"], topics.Plan("few", 2, 3600))
+    with pytest.raises(UsageError, match=r"topic few\.testing\.logs has 2, configured are 8"):
+        await topics.ensure(client, ["few.testing.logs"], topics.Plan("few", 8, 3600))
+
+
+@pytest.mark.kafka
+async def test_a_topic_of_another_chain_is_refused(kafka: Broker, client: AIOKafkaAdminClient) -> None:
+    """The headers of a record tell the chain; an empty topic is anybody's."""
+    topic = "origin.testing.tipsets"
+    await topics.ensure(client, [topic], topics.Plan("origin", 4, 3600))
+    await topics.check_origin([kafka.address], topic, "testing", 314)
+    async with AIOKafkaProducer(bootstrap_servers=kafka.address) as producer:
+        await producer.send_and_wait(topic, b"{}", b"1", headers=topics.headers("testing", 1337))
+    await topics.check_origin([kafka.address], topic, "testing", 1337)
+    with pytest.raises(UsageError, match=r"holds records of network 'testing' \(chain id 1337\), not of 'testing' \(chain id 314\)"):
+        await topics.check_origin([kafka.address], topic, "testing", 314)
