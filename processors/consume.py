@@ -60,6 +60,13 @@ def delivery_of(message: Any, prefix: str) -> Delivery:
     )
 
 
+class _TopicApp(faust.App):
+    """A Faust app that keeps nothing on disk."""
+
+    def _create_directories(self) -> None:
+        pass
+
+
 class TopicAgents:
     """The agents of all streams over the topics of some networks.
 
@@ -78,7 +85,7 @@ class TopicAgents:
         self._next: dict[tuple[str, int], int] = {}
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._up = asyncio.Event()
-        self._app = faust.App(
+        self._app = _TopicApp(
             f"{group}.{prefix}",
             broker=[f"kafka://{broker}" for broker in brokers],
             web_enabled=False,
