@@ -54,6 +54,20 @@ def test_the_example_names_every_variable() -> None:
     assert used == named
 
 
+def test_with_kafka_every_process_shares_the_rest() -> None:
+    """Pinned images, health checks, the commands of the distributed mode, one Redis and one Kafka for all of them."""
+    full: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.full.yaml").read_text())
+    services = full["services"]
+    for name in ("kafka", "redis"):
+        assert re.search(r":\d+\.\d+\.\d+$", services[name]["image"])
+        assert "healthcheck" in services[name]
+    commands = {name: service["command"].split()[0] for name, service in services.items() if name in {"pulse", "follower", "worker"}}
+    assert commands == {"pulse": "export", "follower": "follow", "worker": "worker"}
+    for name in commands:
+        assert services[name]["environment"]["FVM_PULSE_REDIS_URL"] == "redis://redis:6379/0"
+        assert services[name]["environment"]["FVM_PULSE_KAFKA_BROKERS"] == "kafka:9092"
+
+
 def test_the_image_runs_as_nobody_special() -> None:
     """A numeric user, exec forms, several stages."""
     text = (DEPLOY / "Dockerfile").read_text()
