@@ -126,15 +126,14 @@ def test_a_fork_tells_how_deep_it_was() -> None:
 def test_a_gap_is_asked_for_from_above() -> None:
     """The next link by hash and key, and a stretch below it by height, not lower than what is published."""
     _, tips = world(*[0] * 200)
-    one = pursuit(tips[150:], look_back_epochs=1000)
-    assert one.prefetch() == range(0)
-    one.resume(published(*tips[1:120]), None)
-    one.replan(Target(tips[200].hash, (), (), 201))
-    assert one.gap == Gap(tips[149].hash, link(tips[149]).key, 150)
-    assert (one.path, one.rewind_to) == (deque(), None)
-    assert list(one.prefetch()) == list(range(148, 119, -1))
-    one.resume(published(*tips[1:10]), None)
-    assert list(one.prefetch()) == list(range(148, 148 - PREFETCH_EPOCHS, -1))
+    for tip, lowest in ((119, 120), (9, 149 - PREFETCH_EPOCHS)):
+        one = pursuit(tips[150:], look_back_epochs=1000)
+        assert one.prefetch() == range(0)
+        one.resume(published(*tips[1 : tip + 1]), None)
+        one.replan(target(tips[200]))
+        assert one.gap == Gap(tips[149].hash, link(tips[149]).key, 150)
+        assert (one.path, one.rewind_to) == (deque(), None)
+        assert list(one.prefetch()) == list(range(148, lowest - 1, -1))
 
 
 def test_a_target_that_nobody_knows_is_the_gap() -> None:
