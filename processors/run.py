@@ -86,10 +86,11 @@ async def _follow(settings: Settings, *, until_end: bool) -> Sequence[Snapshot]:
             working = group.create_task(connections.run(), name="connections")
             announcing = group.create_task(announce_head(follower, lambda: sink.store), name="announce head")
             watching = group.create_task(sink.agents.failed(), name="watch the agents")
+            comparing = group.create_task(sink.watch(connections.resync), name="watch Redis")
             await _let_go(recordings, follower)
             if until_end:
                 await _end_of(recordings, follower, sink)
-                for task in (working, announcing, watching):
+                for task in (working, announcing, watching, comparing):
                     task.cancel()
         return await read()
 

@@ -1,6 +1,8 @@
 """Where the follower's records go in one process: the store of the network, by way of the agents."""
 
-from collections.abc import Sequence
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
 
 import structlog
 from redis.asyncio import Redis
@@ -8,10 +10,11 @@ from redis.asyncio import Redis
 from processors.app import LocalAgents
 from processors.classify import Classifier
 from processors.registry import Registry
-from processors.store import Store
+from processors.store import Origin, Store
 from processors.windows import Window
 from processors.worker import Worker, patiently
 from streams.chain import Published, held_by_all
+from streams.errors import StoreFault
 from streams.events import Position
 from streams.memory import Memory
 from streams.metrics import ProcessMetrics
@@ -19,6 +22,10 @@ from streams.records import STREAMS, Contract, Record, Rewind
 
 log = structlog.get_logger(__name__)
 
+WATCH_SECONDS = 1.0
+"""How often Redis is asked whether it is still the one that it was."""
+COMPARED_TIPSETS = 3_000
+"""How many tipsets of each stream are compared at a start: more than a follower fills by default."""
 RESERVED_EPOCHS = 256
 """How many heights are reserved at once, so that Redis is not asked before every record."""
 
@@ -32,7 +39,7 @@ async def remembered(store: Store) -> Memory:
 
 async def held(store: Store) -> tuple[tuple[Published, ...], int | None]:
     """The tipsets that every stream holds alike, and the lowest height that any of them has: a killed run may leave them apart."""
-    tails = [[Published(height, block) for height, block, _ in await store.tail(stream)] for stream in STREAMS]
+    tails = [[Published(height, block) for height, block, _ in await store.tail(stream, COMPARED_TIPSETS)] for stream in STREAMS]
     return tuple(held_by_all(tails)), min((one.height for tail in tails for one in tail), default=None)
 
 
@@ -58,6 +65,7 @@ class LocalSink:
         self._metrics = metrics
         self._now_seconds = now_seconds
         self._worker: Worker | None = None
+        self._origin: Origin | None = None
         self._reserved = -1
 
     async def prepare(self, network: str, chain_id: int) -> Position:
@@ -78,7 +86,22 @@ class LocalSink:
         reserved = await store.reserved()
         self._reserved = reserved if reserved is not None else -1
         published, since = await held(store)
-        return Position(await store.next_incarnation(self._now_seconds), published, reserved, memory, since)
+        position = Position(await store.next_incarnation(self._now_seconds), published, reserved, memory, since)
+        self._origin = await store.origin()
+        return position
+
+    async def watch(self, resync: Callable[[], None]) -> None:
+        """Call `resync` whenever Redis may have lost what it had: it was started again, maybe from an older copy, or was emptied."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            if self.store is None or self._origin is None:
+                continue
+            with contextlib.suppress(StoreFault):
+                found = await self.store.origin()
+                if found != self._origin:
+                    log.warning("Redis is not what it was, comparing with the chain again", was=self._origin, found=found)
+                    self._origin = None
+                    resync()
 
     async def put(self, record: Record) -> None:
         """Hand the record to its agent, after its height is reserved."""

@@ -47,6 +47,13 @@ return number
 """
 
 
+class Origin(NamedTuple):
+    """Where answers come from: a server that was started again, or a store that was emptied, has another origin than before."""
+
+    run_id: str
+    incarnation: int | None
+
+
 class Applied(NamedTuple):
     """What became of a record, and the stream's head after it.
 
@@ -255,6 +262,15 @@ class Store:
         """The newest processed tipsets of a stream, newest first."""
         found = await self._call("tail", stream, limit)
         return [Tip(height, "0x" + digest.hex(), int(sequence, 16)) for height, digest, sequence in found]
+
+    async def origin(self) -> Origin:
+        """Which run of the server answers, and the incarnation that it knows of."""
+        with _faults():
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.info("server")
+            pipeline.get(self._keys.incarnation)
+            server, incarnation = await pipeline.execute()
+        return Origin(str(server["run_id"]), None if incarnation is None else int(incarnation))
 
     async def next_incarnation(self, now_seconds: int) -> int:
         """A number larger than any given before; the Unix time `now_seconds` keeps it so where Redis was emptied in between."""

@@ -195,4 +195,4 @@ def _start_above(tail: Tail, path: list[Link]) -> Case:
     tip = tail.tip
     if tip is None:
         return Extends(tuple(path))
-    return Fork(min(path[0].height - 1, tip.height - FINALITY_EPOCHS - 1), tuple(path))
+    return Fork(max(min(path[0].height - 1, tip.height - FINALITY_EPOCHS - 1), -1), tuple(path))

@@ -85,6 +85,7 @@ class Connections:
         self._clock = clock
         self._stirred = asyncio.Event()
         self._ready = asyncio.Event()
+        self._to_resume = True
         self._sockets: dict[str, ClientConnection] = {}
         self._talks: dict[str, tuple[int, asyncio.Task[None]]] = {}
 
@@ -100,6 +101,11 @@ class Connections:
                 group.create_task(self._publish(), name="publish")
         except* UsageError as errors:
             raise errors.exceptions[0] from None
+
+    def resync(self) -> None:
+        """The sink may have lost what it took: ask it again where to go on."""
+        self._to_resume = True
+        self._ready.set()
 
     async def _drive(self, group: asyncio.TaskGroup) -> None:
         while True:
@@ -160,7 +166,8 @@ class Connections:
             status = error.response.status_code
             reason, refused = _REFUSALS.get(status, f"HTTP {status}"), status in _REFUSALS
         except InvalidURI as error:
-            reason, refused = str(error), True
+            # Our own address will not become one; where the node sends us (a page of its provider's, say) may.
+            reason, refused = str(error), error.uri == address.url
         except ConnectionClosed as error:
             reason = str(error)
             if error.sent is not None and error.sent.code in _UNREADABLE:
@@ -185,9 +192,11 @@ class Connections:
         while self._follower.network is None or self._follower.chain_id is None:
             self._ready.clear()
             await self._ready.wait()
-        self._follower.resume(await self._sink.prepare(self._follower.network, self._follower.chain_id))
-        self._stirred.set()
         while True:
+            if self._to_resume:
+                self._to_resume = False
+                self._follower.resume(await self._sink.prepare(self._follower.network, self._follower.chain_id))
+                self._stirred.set()
             # Before the look, not after: what becomes ready while the sink keeps us waiting must not be slept over.
             self._ready.clear()
             record = self._follower.next_record()

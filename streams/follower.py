@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from streams.chain import Gap, Link
+from streams.chain import FINALITY_EPOCHS, Gap, Link
 from streams.endpoints import Endpoint, Endpoints, Phase, Target
 from streams.enrich import Assembled, assemble
 from streams.errors import NodeFault, Refusal
@@ -117,6 +117,8 @@ class Follower:
                     self._settle(self._tasks.answer(name, *said, self._now))
                 else:
                     self._notice(endpoint, said)
+                if name not in self._sessions:
+                    break
         except NodeFault as fault:
             self._leave(endpoint, fault)
         self._advance()
@@ -191,7 +193,8 @@ class Follower:
     def _rewind(self, network: str, height: int) -> None:
         top, undone_epochs = self._pursuit.rewound(height)
         self._publication.rewind(network, height, top)
-        if undone_epochs:
+        # What is deeper than finality is no reorg: after a long gap it is only not trusted any more.
+        if 0 < undone_epochs <= FINALITY_EPOCHS:
             self._events.append(Reorg(undone_epochs))
         self._streamed.rewound(height)
 

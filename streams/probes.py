@@ -37,6 +37,8 @@ def learn(height: int, block: EthBlock, receipts: list[Receipt], memory: Memory,
 
 def _learn_name(address: Address, height: int, memory: Memory) -> Fetch[None]:
     (answer,) = yield (Call("Filecoin.StateGetActor", (f"f0{actor_id(address)}", [])),)
+    if answer.error is not None and "not found" not in answer.error.message:
+        return  # the node may tell next time
     if answer.result is None:
         memory.names[address] = address
         return

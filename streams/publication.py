@@ -20,7 +20,8 @@ class Publication:
         self._noticed_at: dict[Hash, float] = {}
 
     def resume(self, incarnation: int) -> None:
-        """Number from here on; a later incarnation's numbers are all larger."""
+        """Number from here on; a later incarnation's numbers are all larger. What was queued before is forgotten."""
+        self.queue.clear()
         self._next_sequence = incarnation << COUNTER_BITS
 
     def notice(self, block: Hash, now: float) -> None:

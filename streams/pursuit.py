@@ -39,14 +39,24 @@ class Pursuit:
         self._must_rewind = False
 
     def resume(self, published: Iterable[Published], reserved: int | None, since: int | None = None) -> None:
-        """Go on from what earlier runs published, maybe up to the height `reserved`; nothing below `since` is wanted."""
-        self._tail = Tail(published)
-        self._since = since
+        """Go on from what earlier runs published, maybe up to the height `reserved`; nothing below `since` is wanted.
+
+        Where this run wanted more than there is (the store lost its beginning), all of it is published anew.
+        """
+        self._tail = Tail(() if self._is_lost(since) else published)
+        self._since = min((one for one in (since, self._since) if one is not None), default=None)
         tip = self._tail.tip
-        self._top = max(reserved if reserved is not None else -1, tip.height if tip is not None else -1)
+        self._top = max(self._top, reserved if reserved is not None else -1, tip.height if tip is not None else -1)
         # Whatever an earlier run may have published above the tip is undone before anything else.
         self._must_rewind = self._top >= 0
         self.stale = True
+
+    def _is_lost(self, since: int | None) -> bool:
+        """Whether a store whose lowest height is `since` lacks something that this run has published and could publish again."""
+        tip = self._tail.tip
+        if self._since is None or tip is None:
+            return False
+        return since is None or since > max(self._since, tip.height - self._look_back_epochs)
 
     def learn(self, link: Link) -> None:
         """The place of a tipset is known; one that tells its keys is preferred."""

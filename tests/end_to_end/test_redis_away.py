@@ -77,6 +77,22 @@ def chain_series(series: dict[str, float]) -> list[str]:
     return [name for name in series if name.startswith(("fvm_", "filecoin_", "pulse_window_", "pulse_epochs", "pulse_processed_"))]
 
 
+async def test_an_emptied_redis_is_filled_again(redis: Redis, redis_socket: str) -> None:
+    """All data is gone in the middle: everything since the start is asked for again, and the end is the recount."""
+    port = free_port()
+    async with (
+        ReplayNode(load("devnet"), pace=PACE, until=FIRST_HEAD_SECONDS) as node,
+        product("--node", node.url, "--redis-url", f"unix://{redis_socket}", port=port),
+    ):
+        await metric(port, "pulse_processed_epoch", 1)
+        node.halt_at(200.0)
+        await metric(port, "pulse_processed_epoch", 1150)
+        await redis.flushall()
+        node.halt_at(float("inf"))
+        await node.finished.wait()
+        await check(Store(redis, "testing"), Recount(BUNDLED, lambda _: "unknown"))
+
+
 async def test_a_crash_of_redis_loses_nothing(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Killed twice under load: 200 and `pulse_redis_up 0` without a chain series meanwhile, the recount at the end."""
     port = free_port()

@@ -220,7 +220,7 @@ def defined(links: list[Link], parents: list[int | None], tip: int | None, head:
         return Fork(links[common].height, path)
     if tip is None:
         return Extends(path)
-    return Fork(min(path[0].height - 1, links[tip].height - FINALITY_EPOCHS - 1), path)
+    return Fork(max(min(path[0].height - 1, links[tip].height - FINALITY_EPOCHS - 1), -1), path)
 
 
 @settings(deadline=None, max_examples=300)

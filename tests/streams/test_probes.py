@@ -33,6 +33,7 @@ class Chain:
         self.slots: dict[str, Any] = {}
         self.supported: dict[str, Any] = {}
         self.actors: dict[str, Any] = {}
+        self.refusal = "actor not found"
         self.asked: list[Call] = []
 
     def __call__(self, call: Call) -> Answer:
@@ -53,7 +54,7 @@ class Chain:
                 result = self.actors.get(call.params[0])
             case _:
                 raise AssertionError(call)
-        return told(call, result) if result is not None else refused(call)
+        return told(call, result) if result is not None else refused(call, message=self.refusal)
 
 
 def test_no_code_is_no_contract() -> None:
@@ -183,6 +184,17 @@ def test_masked_actors_get_their_one_name() -> None:
     assert len(names) == 3
     ask(learn(101, block((ACCOUNT, OTHER)), [receipt()], memory, native=True), chain)
     assert [call for call in chain.asked if call.method == "Filecoin.StateGetActor"] == names
+
+
+def test_a_passing_error_decides_nothing() -> None:
+    """A node that is busy is asked for the name again with the next tipset; one that knows no such actor is not."""
+    chain, memory = Chain(), Memory()
+    chain.refusal = "busy"
+    ask(learn(100, block((ACCOUNT, PROXY)), [receipt()], memory, native=True), chain)
+    assert memory.names == {}
+    chain.refusal = "actor not found"
+    ask(learn(101, block((ACCOUNT, PROXY)), [receipt()], memory, native=True), chain)
+    assert memory.names == {ACCOUNT: ACCOUNT}
 
 
 def test_an_eth_only_node_is_not_asked_for_names() -> None:

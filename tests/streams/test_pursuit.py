@@ -257,3 +257,25 @@ def test_links_are_bounded() -> None:
     one.learn(Link(2 * kept, "0xtop", ""))
     assert one.trim()
     assert sorted(link.height for link in one.links.values()) == list(range(kept + 1, 2 * kept + 1))
+
+
+def test_a_store_that_lost_its_beginning_is_filled_again() -> None:
+    """Resumed on a store that lacks what this run had published, everything since its start is wanted again."""
+    pursuit = Pursuit(2000)
+    pursuit.resume((), None)
+    links = [Link(height, f"0x{height:064x}", f"0x{height - 1:064x}") for height in range(50, 60)]
+    for link in links:
+        pursuit.learn(link)
+    pursuit.replan(Target(links[0].hash, (), (), 50))
+    pursuit.published(links[0])
+    pursuit.replan(Target(links[-1].hash, (), (), 59))
+    for link in links[1:]:
+        pursuit.published(link)
+    pursuit.resume([Published(59, links[-1].hash)], None, 59)
+    pursuit.replan(Target(links[-1].hash, (), (), 59))
+    assert [link.height for link in pursuit.path] == list(range(50, 60))
+    assert pursuit.rewind_to == -1
+    pursuit.resume([Published(link.height, link.hash) for link in links], 300, 50)
+    pursuit.replan(Target(links[-1].hash, (), (), 59))
+    assert not pursuit.path
+    assert pursuit.rewound(59) == (300, 0)
