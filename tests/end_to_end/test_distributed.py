@@ -10,10 +10,13 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from redis.asyncio import Redis
 
 from processors.store import Store
+from streams import topics
 from streams.recording import Recording, load
+from streams.records import STREAMS
 from streams.replay import ReplayNode
 from tests.brokers import Broker
 from tests.end_to_end.fleet import APPLYING_SECONDS, Fleet, fleet, kept_redis
@@ -124,6 +127,46 @@ async def test_a_topic_replayed_into_an_empty_redis(kafka: Broker, redis: Redis,
             store = Store(empty, "testing")
             await store.save_contracts(contracts.values())  # what the recount asks for classes
             await ends_in_the_recount(store, processes, "rebuild")
+
+
+@pytest.mark.slow
+async def test_every_record_three_times_in_any_order(kafka: Broker, redis: Redis, redis_socket: str, tmp_path: Path) -> None:
+    """What one follower published is delivered again, each record up to three times, shuffled, on other partitions: the recount."""
+    async with ReplayNode(recording(), pace=4 * PACE) as node:
+        node.halt_at(FIRST_HEAD_SECONDS)
+        async with fleet(kafka, f"unix://{redis_socket}", "straight", tmp_path / "log") as processes:
+            await processes.start("follow", "--node", node.url)
+            await processes.start("worker")
+            await started(node, Store(redis, "testing"), processes)
+            await node.finished.wait()
+            await ends_in_the_recount(Store(redis, "testing"), processes)
+    contracts = await Store(redis, "testing").load_contracts()
+    await redis.flushall()
+    await shuffled(kafka, "straight", "shuffled")
+    store = Store(redis, "testing")
+    async with fleet(kafka, f"unix://{redis_socket}", "shuffled", tmp_path / "log") as processes:
+        await processes.start("worker")
+        await processes.start("worker")
+        await store.save_contracts(contracts.values())
+        await ends_in_the_recount(store, processes)
+
+
+async def shuffled(kafka: Broker, prefix: str, other: str) -> None:
+    """Copy the topics of a prefix to another one: each record one to three times, in any order."""
+    names = [topics.topic_of(prefix, "testing", stream) for stream in STREAMS]
+    async with topics.admin([kafka.address]) as client:
+        copies = [topics.topic_of(other, "testing", stream) for stream in STREAMS]
+        await topics.ensure(client, copies, topics.Plan(other, 8, 3600))
+    found = []
+    async with AIOKafkaConsumer(*names, bootstrap_servers=kafka.address, auto_offset_reset="earliest") as consumer:
+        while batch := await consumer.getmany(timeout_ms=3000):
+            found += [message for messages in batch.values() for message in messages]
+    many = [message for message in found for _ in range(random.randint(1, 3))]
+    random.shuffle(many)
+    async with AIOKafkaProducer(bootstrap_servers=kafka.address, max_request_size=topics.LARGEST_RECORD_BYTES) as producer:
+        for message in many:
+            topic = message.topic.replace(prefix, other)
+            await producer.send(topic, message.value, partition=random.randrange(8), headers=list(message.headers))
 
 
 async def test_the_standby_takes_over(kafka: Broker, redis: Redis, redis_socket: str, tmp_path: Path) -> None:
