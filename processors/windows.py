@@ -34,9 +34,7 @@ def parse(text: str) -> Window:
     match = _SPELLING.fullmatch(text)
     epochs = int(match[1]) * EPOCHS_PER_UNIT[match[2]] if match else 0
     if not 1 <= epochs <= LONGEST_EPOCHS:
-        raise UsageError(
-            f"{text!r} is not a window: allowed are <n>e (epochs of 30 s), <n>m, <n>h, <n>d up to 400d, such as 24h"
-        )
+        raise UsageError(f"{text!r} is not a window: allowed are <n>e (epochs of 30 s), <n>m, <n>h, <n>d up to 400d, such as 24h")
     return Window(text, epochs)
 
 
