@@ -52,14 +52,15 @@ class Held(NamedTuple):
 def fold(record: TipsetRecord, class_of: ClassOf) -> dict[str, Any]:
     """One pass over the messages: `{"totals": counters, kind: members}`."""
     verdicts = {contract.address: class_of(contract) for contract in record.contracts}
-    sums: Counter[str] = Counter({"processed": 1, "all_messages": len(record.messages)})
+    sums: Counter[str] = Counter()
     members: dict[str, set[str]] = {"sender": set(), "contract": set(), "project": set()}
-    base_fee, fevm_burn = record.base_fee_attofil, 0
+    base_fee = record.base_fee_attofil
+    gas = base_fee_burn = over_estimation_burn = fevm_burn = 0
     for message in record.messages:
         of_base_fee, of_over_estimation = burn(message.gas_used, message.gas_limit, base_fee, message.gas_fee_cap)
-        sums["all_gas"] += message.gas_used
-        sums["all_base_fee_burn"] += of_base_fee
-        sums["all_over_estimation_burn"] += of_over_estimation
+        gas += message.gas_used
+        base_fee_burn += of_base_fee
+        over_estimation_burn += of_over_estimation
         if message.receiver not in verdicts:
             continue
         name, project = verdicts[message.receiver]
@@ -74,19 +75,24 @@ def fold(record: TipsetRecord, class_of: ClassOf) -> dict[str, Any]:
         members["contract"].add(message.receiver)
         members["sender"].add(message.sender)
         members.setdefault("sender:" + name, set()).add(message.sender)
-    _fold_burnt_funds(record, sums, fevm_burn)
+    sums |= _of_all(record, gas, base_fee_burn, over_estimation_burn, fevm_burn)
     return {TOTALS: _limbs(sums), **members}
 
 
-def _fold_burnt_funds(record: TipsetRecord, sums: Counter[str], fevm_burn: int) -> None:
+def _of_all(record: TipsetRecord, gas: int, base_fee_burn: int, over_estimation_burn: int, fevm_burn: int) -> Counter[str]:
+    sums = {
+        "processed": 1,
+        "all_messages": len(record.messages),
+        "all_gas": gas,
+        "all_base_fee_burn": base_fee_burn,
+        "all_over_estimation_burn": over_estimation_burn,
+    }
     rise = record.burnt_rise_attofil
     if rise is not None:
-        gas_burn = sums["all_base_fee_burn"] + sums["all_over_estimation_burn"]
-        sums["f099_rise"] = rise
-        sums["f099_known"] = 1
-        sums["f099_gas_burn"] = gas_burn
-        sums["f099_fevm_burn"] = fevm_burn
+        gas_burn = base_fee_burn + over_estimation_burn
+        sums |= {"f099_rise": rise, "f099_known": 1, "f099_gas_burn": gas_burn, "f099_fevm_burn": fevm_burn}
         sums["unreconciled"] = abs(rise - gas_burn)
+    return Counter(sums)
 
 
 def fold_logs(record: LogsRecord, class_of: ClassOf) -> dict[str, Any]:
