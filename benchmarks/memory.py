@@ -52,7 +52,7 @@ async def redis_memory(size: Size, tipsets: int, progress: Callable[[int], None]
             for done, tipset in enumerate(islice(traffic.tipsets(), tipsets), 1):
                 await worker.process(tipset)
                 await worker.process(traffic.logs(tipset))
-                if done % max(tipsets // POINTS, 1) == 0 or done == tipsets:
+                if done % -(-tipsets // POINTS) == 0 or done == tipsets:
                     rows.append(await _looked_at(redis, running.process, done, time.perf_counter() - start))
                     progress(done)
             notes = [
