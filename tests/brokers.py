@@ -166,7 +166,7 @@ class Broker:
 
 def required() -> bool:
     """Whether these tests must run, so that nothing is skipped unseen."""
-    return os.environ.get("CI") == "true" or os.environ.get("FVM_PULSE_REQUIRE_KAFKA") == "1"
+    return os.environ.get("CI") == "true" or os.environ.get("TESTS_REQUIRE_KAFKA") == "1"
 
 
 @pytest.fixture(scope="session")

@@ -20,10 +20,10 @@ from tests.brokers import kafka
 
 __all__ = ["kafka"]
 
-# `FVM_PULSE_HYPOTHESIS=deep` looks longer than anybody wants to wait.
+# `TESTS_HYPOTHESIS=deep` looks longer than anybody wants to wait.
 settings.register_profile("quick", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("deep", deadline=None, max_examples=2000, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile(os.environ.get("FVM_PULSE_HYPOTHESIS", "quick"))
+settings.load_profile(os.environ.get("TESTS_HYPOTHESIS", "quick"))
 
 STARTING_SECONDS = 10.0
 
