@@ -24,7 +24,7 @@ local fresh = {} -- id -> member, for ids made in this call
 -- Numbers as text: much faster than letting each call of Redis print them.
 local text = setmetatable({}, {
   __index = function(texts, number)
-    local printed = type(number) == 'number' and format('%.0f', number) or number
+    local printed = type(number) == 'number' and format(number < 2147483648 and number > -2147483648 and '%d' or '%.0f', number) or number
     texts[number] = printed
     return printed
   end,
@@ -40,6 +40,8 @@ end
 
 local function hmget(key, fields)
   local values = {}
+  if #fields == 0 then return values end
+  if #fields <= BATCH then return call('HMGET', key, unpack(fields)) end
   batches(fields, function(first, last)
     local found = call('HMGET', key, unpack(fields, first, last))
     for i = 1, last - first + 1 do
@@ -164,26 +166,30 @@ end
 
 -- Adds `changes` to the numbers in the hash `key`; a number that comes to 0 leaves it.
 local function save_counts(key, changes)
-  local names, kept, gone = {}, {}, {}
-  local deltas, n = {}, 0
-  for name, change in pairs(changes) do
+  local names, deltas, n = {}, {}, 0
+  for name, change in next, changes do
     if change ~= 0 then
       n = n + 1
       names[n], deltas[n] = text[name], change
     end
   end
-  local counts, last = hmget(key, names), 0
-  for i = 1, n do
-    local count = (counts[i] or 0) + deltas[i]
-    if count == 0 then
-      gone[#gone + 1] = names[i]
-    else
-      kept[last + 1], kept[last + 2] = names[i], text[count]
-      last = last + 2
+  for first = 1, n, BATCH do
+    local last = math.min(first + BATCH - 1, n)
+    local counts = call('HMGET', key, unpack(names, first, last))
+    local kept, k, gone, g = {}, 0, {}, 0
+    for i = first, last do
+      local count = (counts[i - first + 1] or 0) + deltas[i]
+      if count == 0 then
+        g = g + 1
+        gone[g] = names[i]
+      else
+        kept[k + 1], kept[k + 2] = names[i], text[count]
+        k = k + 2
+      end
     end
+    if k > 0 then call('HSET', key, unpack(kept)) end
+    if g > 0 then call('HDEL', key, unpack(gone)) end
   end
-  hset(key, kept)
-  hdel(key, gone)
 end
 
 local function save_range(range)
@@ -303,6 +309,7 @@ end
 -- Moves one edge; heights that the upper edge passes on its way up enter the range (sign 1), for the lower edge they leave (-1);
 -- on the way down the other way round. Heights where nothing is stored are passed for free.
 local function walk(range, from, to, sign)
+  if from == to then return to end
   local up = to > from
   local first = math.max(math.min(from, to), state.forgotten) + 1
   local last = math.min(math.max(from, to), state.highest)

@@ -142,6 +142,7 @@ class _Envelope(Struct, frozen=True):
 
 
 _envelope = msgspec.json.Decoder(_Envelope)
+_NOT_A_RECORD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def encode(record: Record) -> bytes:
@@ -156,12 +157,24 @@ def decode(data: bytes) -> Record:
         RecordFault: not a record, or one of another version than this code's.
     """
     try:
-        version = _envelope.decode(data).version
-        if version > VERSION:
-            raise RecordFault(f"record of version {version}: this release reads up to {VERSION}, upgrade the workers first")
-        return _decoder.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise RecordFault(f"not a record: {error}") from error
+        record = _decoder.decode(data)
+    except _NOT_A_RECORD as error:
+        raise RecordFault(_newer(_version(data)) or f"not a record: {error}") from error
+    if fault := _newer(record.version):
+        raise RecordFault(fault)
+    return record
+
+
+def _version(data: bytes) -> int:
+    """The version in `data`, if it tells one: a newer record may have another shape."""
+    try:
+        return _envelope.decode(data).version
+    except _NOT_A_RECORD:
+        return 0
+
+
+def _newer(version: int) -> str | None:
+    return f"record of version {version}: this release reads up to {VERSION}, upgrade the workers first" if version > VERSION else None
 
 
 def stream_of(record: Record) -> Stream:
