@@ -30,8 +30,8 @@ run: install ## follow a node and serve http://127.0.0.1:9464; NODE=ws://… or 
 	$(BIN)/fvm-pulse run $(if $(NODE),--node "$(NODE)") $(ARGS)
 
 .PHONY: test
-test: install ## run the tests (ARGS="-k store" for some)
-	$(BIN)/pytest -n auto $(ARGS)
+test: install ## run the tests but the slow ones (ARGS="-k store" for some, ARGS="-m slow" for the slow)
+	$(BIN)/pytest -n auto -m "not slow" $(ARGS)
 
 .PHONY: check
 check: install ## format, lint, types, YAML

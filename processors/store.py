@@ -9,6 +9,7 @@ learnt something since.
 Redis 6.2 or later, or Valkey, also as a cluster: every key of a network lives in one slot.
 """
 
+import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha1
@@ -100,7 +101,7 @@ class _Keys:
 
 
 @contextmanager
-def _faults() -> Iterator[None]:
+def _redis_faults() -> Iterator[None]:
     """Every error of Redis, as one of ours."""
     try:
         yield
@@ -115,6 +116,18 @@ def _faults() -> Iterator[None]:
         raise StoreFault(f"Redis refuses: {text}") from error
     except (RedisError, OSError) as error:
         raise StoreFault(f"Redis is away: {error}") from error
+
+
+@contextmanager
+def _faults() -> Iterator[None]:
+    """What Redis refuses as StoreFault. A cancellation stays one: the client may turn it into a broken connection, or into nothing."""
+    try:
+        with _redis_faults():
+            yield
+    finally:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError
 
 
 def _other_schema(found: object) -> str:
