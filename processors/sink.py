@@ -91,14 +91,15 @@ class LocalSink:
         return position
 
     async def watch(self, resync: Callable[[], None]) -> None:
-        """Call `resync` whenever Redis may have lost what it had: it was started again, maybe from an older copy, or was emptied."""
+        """Call `resync` whenever Redis may have lost what it had: an older copy came back, or it was emptied."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             if self.store is None or self._origin is None:
                 continue
             with contextlib.suppress(StoreFault):
                 found = await self.store.origin()
-                if found != self._origin:
+                # A mere restart loses nothing that workers do not write again; a copy from before this run, or none, does.
+                if found.incarnation != self._origin.incarnation:
                     log.warning("Redis is not what it was, comparing with the chain again", was=self._origin, found=found)
                     self._origin = None
                     resync()
