@@ -60,7 +60,7 @@ class _Sink(LocalSink):
     """Remembers when the record of a tipset was first in Redis."""
 
     def __init__(self, redis: Redis, metrics: ProcessMetrics) -> None:
-        super().__init__(redis, parse_all(WINDOWS), Registry.load(None), metrics, now_seconds=int(time.time()))
+        super().__init__(redis, parse_all(WINDOWS), Registry.load(None), metrics)
         self.visible: dict[Hash, float] = {}
 
     async def _process(self, value: bytes | Record) -> None:

@@ -71,7 +71,7 @@ async def _follow(settings: Settings, *, until_end: bool) -> Sequence[Snapshot]:
             policy=Policy(settings.look_back_epochs, settings.concurrency, settings.stale_after_seconds),
             jitter=random.random,
         )
-        sink = LocalSink(redis, windows, registry, metrics, now_seconds=int(time.time()))
+        sink = LocalSink(redis, windows, registry, metrics)
 
         async def read() -> Sequence[Snapshot]:
             if sink.store is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -51,10 +52,17 @@ class LocalSink:
         windows: to be kept.
         registry: of known contracts.
         metrics: of this process.
-        now_seconds: the Unix time at the start, a lower bound for the incarnation.
+        clock: Unix time in seconds.
     """
 
-    def __init__(self, redis: Redis, windows: Sequence[Window], registry: Registry, metrics: ProcessMetrics, *, now_seconds: int) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        windows: Sequence[Window],
+        registry: Registry,
+        metrics: ProcessMetrics,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.agents = LocalAgents(self._process)
         self.store: Store | None = None
         self.taken = 0
@@ -63,7 +71,8 @@ class LocalSink:
         self._windows = windows
         self._registry = registry
         self._metrics = metrics
-        self._now_seconds = now_seconds
+        self._clock = clock
+        self._incarnation = 0
         self._worker: Worker | None = None
         self._origin: Origin | None = None
         self._reserved = -1
@@ -86,7 +95,9 @@ class LocalSink:
         reserved = await store.reserved()
         self._reserved = reserved if reserved is not None else -1
         published, since = await held(store)
-        position = Position(await store.next_incarnation(self._now_seconds), published, reserved, memory, since)
+        # An emptied Redis knows no number that was given before; ours must be larger all the same.
+        self._incarnation = await store.next_incarnation(max(int(self._clock()), self._incarnation + 1))
+        position = Position(self._incarnation, published, reserved, memory, since)
         self._origin = await store.origin()
         return position
 
@@ -98,8 +109,8 @@ class LocalSink:
                 continue
             with contextlib.suppress(StoreFault):
                 found = await self.store.origin()
-                # A mere restart loses nothing that workers do not write again; a copy from before this run, or none, does.
-                if found.incarnation != self._origin.incarnation:
+                # After a mere restart, too: its append-only file may lack the last second.
+                if found != self._origin:
                     log.warning("Redis is not what it was, comparing with the chain again", was=self._origin, found=found)
                     self._origin = None
                     resync()

@@ -49,7 +49,9 @@ class Pursuit:
         self._top = max(self._top, reserved if reserved is not None else -1, tip.height if tip is not None else -1)
         # Whatever an earlier run may have published above the tip is undone before anything else.
         self._must_rewind = self._top >= 0
-        self.stale = True
+        # The plan was made for another tail: followed one step further, it would leave out what that step takes for published.
+        self.path.clear()
+        self.rewind_to, self.gap, self.stale = None, None, True
 
     def _is_lost(self, since: int | None) -> bool:
         """Whether a store whose lowest height is `since` lacks something that this run has published and could publish again."""

@@ -77,7 +77,6 @@ def chain_series(series: dict[str, float]) -> list[str]:
     return [name for name in series if name.startswith(("fvm_", "filecoin_", "pulse_window_", "pulse_epochs", "pulse_processed_"))]
 
 
-@pytest.mark.slow  # not reliable yet: a logs record can be missed while the store is filled again
 async def test_an_emptied_redis_is_filled_again(redis: Redis, redis_socket: str) -> None:
     """All data is gone in the middle: everything since the start is asked for again, and the end is the recount."""
     port = free_port()

@@ -36,7 +36,7 @@ def logs_of(record: TipsetRecord) -> LogsRecord:
 async def opened(redis: Redis) -> AsyncIterator[LocalSink]:
     """A sink whose agents run."""
     registry = CollectorRegistry()
-    sink = LocalSink(redis, WINDOWS, Registry.load(None), ProcessMetrics(registry), now_seconds=NOW_SECONDS)
+    sink = LocalSink(redis, WINDOWS, Registry.load(None), ProcessMetrics(registry), clock=lambda: NOW_SECONDS)
     async with sink.agents.running():
         yield sink
 
@@ -47,6 +47,14 @@ async def test_a_first_run_starts_from_nothing(redis: Redis) -> None:
         position = await sink.prepare(NETWORK, 314)
         assert (position.published, position.reserved) == ((), None)
         assert position.incarnation >= NOW_SECONDS
+
+
+async def test_an_emptied_store_gets_larger_numbers(redis: Redis) -> None:
+    """What was numbered before loses against what comes after, although Redis knows of no number."""
+    async with opened(redis) as sink:
+        first = await sink.prepare(NETWORK, 314)
+        await redis.flushall()
+        assert (await sink.prepare(NETWORK, 314)).incarnation > first.incarnation
 
 
 async def test_the_next_run_goes_on_where_this_one_ended(redis: Redis) -> None:

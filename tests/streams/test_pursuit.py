@@ -226,6 +226,19 @@ def test_changes_that_lead_nowhere_are_faults(kinds: list[str], reason: str) -> 
         pursuit([]).walk(None, [change(kind, tips[4]) for kind in kinds])
 
 
+def test_a_resume_forgets_the_plan() -> None:
+    """What was next on the way from one tail is not taken for next on the way from another."""
+    _, tips = world(0, 0, 0, 0, 0)
+    one = pursuit(tips)
+    one.replan(target(tips[0]))
+    take(one)
+    one.replan(target(tips[-1]))
+    assert one.path
+    one.resume(published(tips[-1]), tips[-1].height)
+    assert not one.path
+    assert one.stale
+
+
 def test_only_what_is_final_is_given_up() -> None:
     """A height that nobody tells stays missing with all below it; what may still change is asked for again and again."""
     _, tips = world(*[0] * 1200)
