@@ -4,6 +4,7 @@ Nothing here waits or sends. `Tasks` turns the calls of many fetches into number
 endpoint, and hands each fetch its answers when all of them are there.
 """
 
+import math
 from collections import deque
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
@@ -96,14 +97,23 @@ class _Line:
     flying: dict[int, _Flight] = field(default_factory=dict)
     queued: deque[tuple[_Task, int, Call]] = field(default_factory=deque)
     tasks: dict[Key, _Task] = field(default_factory=dict)
+    budget: float = 0.0
+    budget_at: float | None = None
 
 
 class Tasks:
-    """The fetches that are under way, by endpoint and key."""
+    """The fetches that are under way, by endpoint and key.
 
-    def __init__(self, *, in_flight: int, timeout_seconds: float) -> None:
+    Args:
+        in_flight: requests without an answer on one endpoint.
+        timeout_seconds: how long an answer may take.
+        per_second: requests a second to one endpoint, averaged over a second (at least one at a time); None for any.
+    """
+
+    def __init__(self, *, in_flight: int, timeout_seconds: float, per_second: float | None = None) -> None:
         self._in_flight = in_flight
         self._timeout_seconds = timeout_seconds
+        self._per_second = per_second
         self._lines: dict[str, _Line] = {}
         self._frames: list[tuple[str, bytes]] = []
 
@@ -120,6 +130,12 @@ class Tasks:
     def running(self, endpoint: str, key: Key) -> bool:
         """Whether this task is under way."""
         return endpoint in self._lines and key in self._lines[endpoint].tasks
+
+    def waiting_seconds(self, endpoint: str, key: Key, now: float) -> float:
+        """How long the oldest request of this task has been on its way; 0 where none is."""
+        line = self._lines.get(endpoint)
+        sent = [flight.sent_at for flight in line.flying.values() if flight.task.key == key] if line is not None else []
+        return now - min(sent, default=now)
 
     def frames(self) -> list[tuple[str, bytes]]:
         """What to send since the last time, with the endpoint to send it to."""
@@ -163,9 +179,12 @@ class Tasks:
         return outcomes
 
     def deadline(self) -> float | None:
-        """When the oldest request in flight will have taken too long."""
-        sent = [flight.sent_at for line in self._lines.values() for flight in line.flying.values()]
-        return min(sent) + self._timeout_seconds if sent else None
+        """When the oldest request in flight will have taken too long, or one that waits for the budget may go."""
+        times = [flight.sent_at + self._timeout_seconds for line in self._lines.values() for flight in line.flying.values()]
+        if self._per_second is not None:
+            held = [line for line in self._lines.values() if line.queued and len(line.flying) < self._in_flight]
+            times += [(line.budget_at or 0.0) + max(1 - line.budget, 0) / self._per_second for line in held]
+        return min(times, default=None)
 
     def _step(self, endpoint: str, line: _Line, task: _Task, answers: tuple[Answer, ...] | None, now: float) -> list[Outcome]:
         try:
@@ -189,10 +208,21 @@ class Tasks:
         return Failed(task.key, endpoint, fault)
 
     def _fill(self, endpoint: str, line: _Line, now: float) -> None:
-        while line.queued and len(line.flying) < self._in_flight:
+        self._refill(line, now)
+        while line.queued and len(line.flying) < self._in_flight and line.budget >= 1:
             task, slot, call = line.queued.popleft()
             if line.tasks.get(task.key) is not task:
                 continue
+            line.budget -= 1
             number, frame = line.session.request(call)
             line.flying[number] = _Flight(task, slot, call, now)
             self._frames.append((endpoint, frame))
+
+    def _refill(self, line: _Line, now: float) -> None:
+        if self._per_second is None:
+            line.budget = math.inf
+            return
+        most = max(self._per_second, 1.0)
+        gained = (now - line.budget_at) * self._per_second if line.budget_at is not None else most
+        # A clock that was set back gives nothing, and takes nothing.
+        line.budget, line.budget_at = min(line.budget + max(gained, 0.0), most), now

@@ -47,8 +47,8 @@ def play(fetch: Fetch[list[list[str]]]) -> tuple[list[list[str]], list[int]]:
 class Line:
     """Tasks with one endpoint; answers what is sent, when told to."""
 
-    def __init__(self, in_flight: int = 10, timeout_seconds: float = 30.0) -> None:
-        self.tasks = Tasks(in_flight=in_flight, timeout_seconds=timeout_seconds)
+    def __init__(self, in_flight: int = 10, timeout_seconds: float = 30.0, per_second: float | None = None) -> None:
+        self.tasks = Tasks(in_flight=in_flight, timeout_seconds=timeout_seconds, per_second=per_second)
         self.session = self.tasks.open("a")
         self.sent: dict[str, int] = {}
 
@@ -128,6 +128,31 @@ def test_only_so_many_requests_fly() -> None:
     line.reply("m0.4")
     assert ends(line.reply("m0.3")) == [Done(("k", 1), "a", [f'"m0.{place}"' for place in range(5)])]
     assert line.send() == ["n0.1"]
+
+
+def test_a_budget_is_not_exceeded() -> None:
+    """A second's worth may go at once, the rest as time passes; a clock that goes back neither gives nor takes."""
+    line = Line(in_flight=100, per_second=4.0)
+    line.tasks.start("a", KEY, counting("m", 10), 100.0)
+    assert len(line.send()) == 4
+    assert line.tasks.deadline() == 100.25
+    line.tasks.expire(100.2)
+    assert line.send() == []
+    line.tasks.expire(100.5)
+    assert len(line.send()) == 2
+    line.tasks.expire(50.0)
+    assert line.send() == []
+    line.tasks.expire(51.0)
+    assert len(line.send()) == 4
+
+
+def test_how_long_a_task_waits_is_told() -> None:
+    """By its oldest request; nothing for a task that asks nothing."""
+    line = Line()
+    line.tasks.start("a", KEY, counting("m", 2), 1.0)
+    assert line.tasks.waiting_seconds("a", KEY, 3.5) == 2.5
+    assert line.tasks.waiting_seconds("a", ("other", 0), 3.5) == 0
+    assert line.tasks.waiting_seconds("b", KEY, 3.5) == 0
 
 
 def test_endpoints_have_limits_of_their_own() -> None:
