@@ -73,10 +73,12 @@ class Endpoints:
     Args:
         names: the endpoints, preferred first.
         jitter: a number in [0, 1) each time, so that many followers do not return at once.
+        witnesses: how many endpoints besides the leader are wanted, where there are so many.
     """
 
     names: Iterable[str]
     jitter: Callable[[], float]
+    witnesses: int = 0
     all: dict[str, Endpoint] = field(init=False)
     leader: Endpoint | None = None
 
@@ -106,7 +108,8 @@ class Endpoints:
     def wanted(self, now: float) -> dict[str, int]:
         """The endpoints that should be connected, each with the number of the connection; marks those that begin to connect.
 
-        Beside the leader these are the ones before it, to return to them; without a leader it is one at a time.
+        Beside the leader these are the ones before it, to return to them, and the next ones as witnesses; without a leader it is one
+        at a time.
         """
         keep = {one.name: one.connections for one in self._candidates() if one.busy}
         if self.leader is not None:
@@ -119,7 +122,15 @@ class Endpoints:
 
     def _candidates(self) -> list[Endpoint]:
         order = list(self.all.values())
-        return order if self.leader is None else order[: order.index(self.leader)]
+        if self.leader is None:
+            return order
+        place = order.index(self.leader)
+        usable = [one for one in order[place + 1 :] if one.phase is not Phase.REFUSED]
+        return order[:place] + usable[: max(self.witnesses - place, 0)]
+
+    def others(self) -> list[Endpoint]:
+        """The live endpoints besides the leader that told a head, preferred first."""
+        return [one for one in self.all.values() if one is not self.leader and one.phase is Phase.LIVE and one.target is not None]
 
     def wake_at(self) -> float | None:
         """When the next endpoint may be tried again; None while one is tried without a leader, since it is one at a time."""

@@ -129,3 +129,16 @@ def test_phases() -> None:
         Phase.LIVE: (True, True),
         Phase.REFUSED: (False, False),
     }
+
+
+def test_witnesses_are_kept_beside_the_leader() -> None:
+    """As many as are wanted, those before the leader first; one that refuses us gives its place to the next."""
+    some = Endpoints(("a", "b", "c", "d"), lambda: 0.0, witnesses=2)
+    live(some.all["a"], 10)
+    some.elect()
+    assert some.wanted(0.0) == {"a": 0, "b": 1, "c": 1}
+    assert some.others() == []
+    live(some.all["c"], 10)
+    some.failed(some.all["b"], "no", 0.0, refused=True)
+    assert some.wanted(0.0) == {"a": 0, "c": 1, "d": 1}
+    assert some.others() == [some.all["c"]]
