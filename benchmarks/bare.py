@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from processors.gas import burn
 from processors.packing import LIMB
 from processors.windows import Window
-from streams.records import STREAMS, Contract, LogsRecord, Stream, TipsetRecord
+from streams.records import COUNTED_STREAMS, Contract, LogsRecord, Stream, TipsetRecord
 
 Changes: TypeAlias = dict[str, Counter[str]]
 """By kind (`totals` for the counters): what to add to which field."""
@@ -132,7 +132,7 @@ class BareLoop:
         self._windows = windows
         self._class_of = class_of
         self._inside: dict[tuple[Stream, int], deque[Held]] = {
-            (stream, place): deque() for stream in STREAMS for place in range(len(windows))
+            (stream, place): deque() for stream in COUNTED_STREAMS for place in range(len(windows))
         }
         self._counts: dict[str, Counter[str]] = {}
         self._send = self._by_script if scripted else self._by_pipeline

@@ -4,6 +4,7 @@ A `Snapshot` is taken in one round trip; the catalogue, the exporter, the page a
 Amounts are integers in attoFIL, windows are `(H-W, H]` in epochs, with `H` the newest processed height of the stream.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from streams.records import Stream
@@ -49,9 +50,33 @@ class StreamReading:
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """An integer that was read of the state after the tipset at `height`."""
+
+    value: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class StateReading:
+    """What was sampled of the state, now and before.
+
+    Attributes:
+        head: the newest height with a sample, None if there is none.
+        latest: the newest sample of each name, not older than 120 epochs.
+        past: by epochs back (2880, 20160, 86400, 259200), the nearest sample of each name at or before that height, if one is near.
+    """
+
+    head: int | None = None
+    latest: Mapping[str, Sample] = field(default_factory=dict)
+    past: Mapping[int, Mapping[str, Sample]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything known about one network; `latest` holds facts of the newest tipset and of the node's head."""
 
     network: str
     streams: dict[Stream, StreamReading] = field(default_factory=dict)
     latest: dict[str, str] = field(default_factory=dict)
+    state: StateReading = field(default_factory=StateReading)

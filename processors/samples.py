@@ -7,7 +7,7 @@ a ratio with a denominator of 0 gives nothing. Amounts turn from attoFIL into FI
 from collections.abc import Callable, Iterable, Iterator
 
 from processors.readings import Snapshot, StreamReading, WindowReading
-from streams.records import STREAMS, Stream
+from streams.records import COUNTED_STREAMS, Stream
 
 Sample = tuple[dict[str, str], float]
 Samples = Callable[[Snapshot], Iterable[Sample]]
@@ -157,10 +157,10 @@ def project_gas(snapshot: Snapshot) -> Iterator[Sample]:
 def coverage(snapshot: Snapshot) -> Iterator[Sample]:
     """The share of each window's heights that is known in every stream."""
     least: dict[str, float] = {}
-    for stream in STREAMS:
+    for stream in COUNTED_STREAMS:
         for window in windows(snapshot, stream):
             least[window.name] = min(least.get(window.name, 1.0), window.coverage)
-    whole = all(known(snapshot, stream) for stream in STREAMS)
+    whole = all(known(snapshot, stream) for stream in COUNTED_STREAMS)
     for name, value in least.items():
         yield {"window": name}, value if whole else 0.0
 
@@ -175,7 +175,7 @@ def unreconciled(snapshot: Snapshot) -> Iterator[Sample]:
 
 def epochs(snapshot: Snapshot) -> Iterator[Sample]:
     """The ledger of the stream that misses most."""
-    readings = [reading for stream in STREAMS if (reading := known(snapshot, stream))]
+    readings = [reading for stream in COUNTED_STREAMS if (reading := known(snapshot, stream))]
     if readings:
         worst = max(readings, key=lambda reading: reading.missing)
         for state in ("processed", "null", "missing"):
@@ -184,6 +184,6 @@ def epochs(snapshot: Snapshot) -> Iterator[Sample]:
 
 def processed_epoch(snapshot: Snapshot) -> Iterator[Sample]:
     """The height up to which every stream is processed."""
-    heads = [reading.head for stream in STREAMS if (reading := known(snapshot, stream)) and reading.head is not None]
-    if len(heads) == len(STREAMS):
+    heads = [reading.head for stream in COUNTED_STREAMS if (reading := known(snapshot, stream)) and reading.head is not None]
+    if len(heads) == len(COUNTED_STREAMS):
         yield {}, min(heads)

@@ -19,7 +19,7 @@ from streams.errors import StoreFault
 from streams.events import Position
 from streams.memory import Memory
 from streams.metrics import ProcessMetrics
-from streams.records import STREAMS, Contract, Record, Rewind
+from streams.records import COUNTED_STREAMS, Contract, Record, Rewind
 
 log = structlog.get_logger(__name__)
 
@@ -39,8 +39,8 @@ async def remembered(store: Store) -> Memory:
 
 
 async def held(store: Store) -> tuple[tuple[Published, ...], int | None]:
-    """The tipsets that every stream holds alike, and the lowest height that any of them has: a killed run may leave them apart."""
-    tails = [[Published(height, block) for height, block, _ in await store.tail(stream, COMPARED_TIPSETS)] for stream in STREAMS]
+    """The tipsets that every counted stream holds alike, and the lowest height that any of them has: a killed run may leave them apart."""
+    tails = [[Published(height, block) for height, block, _ in await store.tail(stream, COMPARED_TIPSETS)] for stream in COUNTED_STREAMS]
     return tuple(held_by_all(tails)), min((one.height for tail in tails for one in tail), default=None)
 
 

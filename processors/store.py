@@ -26,7 +26,7 @@ from processors.packing import Config
 from processors.readings import Snapshot
 from processors.windows import Window
 from streams.errors import RecordFault, StoreFault, UsageError
-from streams.records import STREAMS, Contract, LogsRecord, Record, Rewind, Stream, TipsetRecord, stream_of
+from streams.records import COUNTED_STREAMS, Contract, LogsRecord, Record, Rewind, StateRecord, Stream, TipsetRecord, stream_of
 
 SCHEMA = 1
 SURVIVE_REORG_EPOCHS = 900
@@ -97,7 +97,7 @@ class _Keys:
         self.incarnation = prefix + "incarnation"
         self.reserved = prefix + "reserved"
         names = ("state", "head", "registers", "parts", "ids", "uses", "fields", "kinds", "ranges:")
-        self.script = {stream: [self.config, *(f"{prefix}{stream}:{name}" for name in names)] for stream in STREAMS}
+        self.script = {stream: [self.config, *(f"{prefix}{stream}:{name}" for name in names)] for stream in COUNTED_STREAMS}
 
 
 @contextmanager
@@ -178,7 +178,7 @@ class Store:
                 _configured(found)
             await self._write_config(packed)
         self._config = packed
-        for stream in STREAMS:
+        for stream in COUNTED_STREAMS:
             await self._settle(stream)
 
     async def apply(self, record: Record, contribution: Contribution | None = None) -> Applied:
@@ -192,6 +192,8 @@ class Store:
         sequence = self._checked(record)
         stream = stream_of(record)
         match record:
+            case StateRecord() | Rewind(stream="state"):
+                return Applied("applied", None)
             case Rewind():
                 answer = await self._run_of(stream, sequence, record.height, record.top, "e")
             case TipsetRecord() | LogsRecord():
@@ -258,8 +260,8 @@ class Store:
         if packed is None:
             return Snapshot(self._network, {}, shown)
         config = _configured(packed)
-        shown |= packing.facts(by_stream[STREAMS.index("tipsets")][2])
-        readings = {stream: packing.reading(config, answer) for stream, answer in zip(STREAMS, by_stream, strict=True)}
+        shown |= packing.facts(by_stream[COUNTED_STREAMS.index("tipsets")][2])
+        readings = {stream: packing.reading(config, answer) for stream, answer in zip(COUNTED_STREAMS, by_stream, strict=True)}
         return Snapshot(self._network, readings, shown)
 
     async def _read(self) -> list[Any]:

@@ -12,7 +12,7 @@ from processors.folds import fold_logs, fold_tipset
 from processors.store import Store
 from streams.errors import RecordFault, StoreFault
 from streams.metrics import ProcessMetrics
-from streams.records import LogsRecord, Record, Rewind, TipsetRecord, decode, stream_of
+from streams.records import LogsRecord, Record, Rewind, StateRecord, TipsetRecord, decode, stream_of
 
 log = structlog.get_logger(__name__)
 
@@ -81,5 +81,5 @@ class Worker:
                 self._metrics.tipset_latency_seconds.labels(record.network).observe(max(time.time() - record.noticed_at, 0))
             case LogsRecord():
                 await self._store.apply(record, fold_logs(record, self._classifier))
-            case Rewind():
+            case StateRecord() | Rewind():
                 await self._store.apply(record, None)

@@ -43,7 +43,7 @@ class Publication:
             assembled,
             memory,
             network=network,
-            sequence=self._number(len(STREAMS)),
+            sequence=self._number(2),
             parent_height=parent_height,
             noticed_at=self._noticed_at.pop(assembled.link.hash, now),
         )

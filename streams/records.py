@@ -15,8 +15,10 @@ from streams.errors import RecordFault
 
 VERSION = 1
 
-Stream: TypeAlias = Literal["tipsets", "logs"]
-STREAMS: tuple[Stream, ...] = ("tipsets", "logs")
+Stream: TypeAlias = Literal["tipsets", "logs", "state"]
+STREAMS: tuple[Stream, ...] = ("tipsets", "logs", "state")
+COUNTED_STREAMS: tuple[Stream, ...] = ("tipsets", "logs")
+"""The streams with a record for every tipset: they decide where to go on after a restart, and what coverage is."""
 
 Address: TypeAlias = str
 """`0x` and 40 lower-case hex digits; an actor without such a form is its masked id, `0xff` + 11 zero bytes + id."""
@@ -120,6 +122,25 @@ class LogsRecord(Struct, frozen=True, tag="logs", kw_only=True):
     contracts: tuple[Contract, ...] = ()
 
 
+class StateRecord(Struct, frozen=True, tag="state", kw_only=True):
+    """What was read of the state after one tipset; only tipsets at which something was due have such a record.
+
+    `samples` are integers by name (amounts in attoFIL, others as `streams.sampling` lists them); `failed` names the probes that
+    gave none. Heights as in `LogsRecord`.
+    """
+
+    version: int = VERSION
+    network: str
+    sequence: int
+    height: Height
+    parent_height: Height | None
+    hash: Hash
+    noticed_at: float
+    timestamp_seconds: int
+    samples: dict[str, int] = {}
+    failed: tuple[str, ...] = ()
+
+
 class Rewind(Struct, frozen=True, tag="rewind", kw_only=True):
     """Every height in `(height, top]` of `stream` is empty: not processed, not null."""
 
@@ -131,7 +152,7 @@ class Rewind(Struct, frozen=True, tag="rewind", kw_only=True):
     top: Height
 
 
-Record: TypeAlias = TipsetRecord | LogsRecord | Rewind
+Record: TypeAlias = TipsetRecord | LogsRecord | StateRecord | Rewind
 
 _decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
 _encoder = msgspec.json.Encoder()
@@ -184,5 +205,7 @@ def stream_of(record: Record) -> Stream:
             return "tipsets"
         case LogsRecord():
             return "logs"
+        case StateRecord():
+            return "state"
         case Rewind():
             return record.stream

@@ -22,7 +22,7 @@ async def fill(kafka: Broker, prefix: str, values: list[bytes]) -> None:
         await topics.ensure(client, [topics.dead_letters_of(prefix)], topics.Plan(prefix, 1, 3600))
     async with AIOKafkaProducer(bootstrap_servers=kafka.address) as producer:
         for number, value in enumerate(values):
-            await producer.send_and_wait(names[number % 4], value, str(number).encode(), headers=topics.headers("here", 1337))
+            await producer.send_and_wait(names[number % len(names)], value, str(number).encode(), headers=topics.headers("here", 1337))
 
 
 async def until(seen: list[Delivery], count: int) -> None:

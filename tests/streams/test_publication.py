@@ -22,7 +22,7 @@ def test_numbers_grow_over_incarnations() -> None:
         publication.resume(incarnation)
         publication.rewind("net", 4, 9)
         publication.publish("net", assembled(5), Memory(), 4, 100.0)
-        assert [type(record) for record in publication.queue] == [Rewind, Rewind, TipsetRecord, LogsRecord]
+        assert [type(record) for record in publication.queue] == [Rewind, Rewind, Rewind, TipsetRecord, LogsRecord]
         numbers += [record.sequence for record in publication.queue]
     assert numbers == sorted(set(numbers))
     assert numbers[0] == 7 << COUNTER_BITS

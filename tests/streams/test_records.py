@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from streams.errors import RecordFault
 from streams.records import (
+    STREAMS,
     VERSION,
     Child,
     Contract,
@@ -18,6 +19,7 @@ from streams.records import (
     Message,
     Record,
     Rewind,
+    StateRecord,
     TipsetRecord,
     decode,
     encode,
@@ -78,7 +80,15 @@ RECORDS = st.one_of(
         incomplete=st.booleans(),
     ),
     st.builds(LogsRecord, **COMMON, **PLACE, logs=st.lists(LOGS, max_size=3).map(tuple)),
-    st.builds(Rewind, **(COMMON | {"height": st.integers(-2000, 2**48)}), stream=st.sampled_from(["tipsets", "logs"]), top=HEIGHTS),
+    st.builds(
+        StateRecord,
+        **COMMON,
+        **{name: value for name, value in PLACE.items() if name != "contracts"},
+        timestamp_seconds=HEIGHTS,
+        samples=st.dictionaries(st.text(max_size=9), AMOUNTS | AMOUNTS.map(lambda amount: -amount), max_size=3),
+        failed=st.lists(st.text(max_size=9), max_size=3).map(tuple),
+    ),
+    st.builds(Rewind, **(COMMON | {"height": st.integers(-2000, 2**48)}), stream=st.sampled_from(list(STREAMS)), top=HEIGHTS),
 )
 REWIND = Rewind(network="net", sequence=1, stream="logs", height=-1, top=5)
 
@@ -93,8 +103,8 @@ def test_what_is_written_is_what_is_read(record: Record) -> None:
 
 @given(RECORDS)
 def test_a_record_names_its_stream(record: Record) -> None:
-    """Tipsets and logs are streams of their own; a rewind says which it is about."""
-    expected = {"tipset": "tipsets", "logs": "logs"}
+    """Tipsets, logs and state are streams of their own; a rewind says which it is about."""
+    expected = {"tipset": "tipsets", "logs": "logs", "state": "state"}
     kind = json.loads(encode(record))["type"]
     assert stream_of(record) == (record.stream if isinstance(record, Rewind) else expected[kind])
 
@@ -129,7 +139,7 @@ def test_a_record_from_the_future_says_so(record: dict[str, Any]) -> None:
         b'{"version":1' + b"0" * 5000 + b"}",
         b'{"a":' * 100_000,
         encode(REWIND).replace(b"-1", b"1.5"),
-        encode(REWIND).replace(b'"logs"', b'"state"'),
+        encode(REWIND).replace(b'"logs"', b'"traces"'),
         encode(REWIND).replace(b'"net"', b'"\xfe"'),
         encode(REWIND).replace(b'"top":5', b'"top":-5'),
         encode(REWIND) + b"{}",
