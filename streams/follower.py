@@ -16,23 +16,22 @@ out-of-order notices, a slow reader's lost channel, a silent node and a failover
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
 
-from streams.chain import FINALITY_EPOCHS, Gap, Link
+from streams.chain import FINALITY_EPOCHS, Link
 from streams.endpoints import Endpoint, Endpoints, Phase, Target
-from streams.enrich import Assembled, assemble
+from streams.enrich import Assembled
 from streams.errors import NodeFault, Refusal
 from streams.events import Dropped, Event, Incomplete, Live, LogMismatch, OutOfReach, Policy, Position, Reorg, doubts
-from streams.greeting import Greeting, fetch_link, fetch_link_at, greet, latest_link
+from streams.greeting import Greeting, greet, latest_link
 from streams.memory import Memory
 from streams.publication import Publication
 from streams.pursuit import Pursuit
+from streams.questions import Question, Questions
 from streams.ranges import LogCounts, count_logs
-from streams.records import Contract, Hash, Record
-from streams.retries import Retries
+from streams.records import Contract, Record
 from streams.rpc import ChannelClosed, HeadChanges, Notice, Session
 from streams.streamed import StreamedLogs
-from streams.tasks import Answered, Done, Failed, Fetch, Key, Outcome, Tasks
+from streams.tasks import Answered, Done, Failed, Outcome, Tasks
 from streams.wire import EthHeader, StreamedLog, tipset_hash
 
 OPENING_SECONDS = 30.0
@@ -72,9 +71,7 @@ class Follower:
         self._memory = Memory()
         self._pursuit = Pursuit(self._policy.look_back_epochs)
         self._publication = Publication()
-        self._assembled: dict[Hash, Assembled] = {}
-        self._retries = Retries(self._policy.incomplete_retries, self._policy.incomplete_delay_seconds)
-        self._prefetched: set[int] = set()
+        self._questions = Questions(self._policy)
         self._said_network: str | None = None
         self._streamed = StreamedLogs()
         self._events: list[Event] = []
@@ -156,7 +153,7 @@ class Follower:
 
     def wake_at(self) -> float:
         """When to `tick` at the latest."""
-        times = [self._endpoints.wake_at(), self._tasks.deadline(), self._retries.wake_at(self._now)]
+        times = [self._endpoints.wake_at(), self._tasks.deadline(), self._questions.retries.wake_at(self._now)]
         times += [one.heard_at + self._policy.stale_after_seconds for one in self._endpoints.all.values() if one.phase is Phase.LIVE]
         times += [one.since + OPENING_SECONDS for one in self._endpoints.all.values() if one.phase is Phase.OPENING]
         return min((time for time in times if time is not None), default=self._now + OPENING_SECONDS)
@@ -178,7 +175,7 @@ class Follower:
         if not self._publication.queue and self._position is not None and self.network is not None:
             if pursuit.rewind_to is not None:
                 self._rewind(self.network, pursuit.rewind_to)
-            elif pursuit.path and pursuit.path[0].hash in self._assembled:
+            elif pursuit.path and pursuit.path[0].hash in self._questions:
                 self._publish(self.network, pursuit.path[0])
             self._advance()
         return self._publication.queue.popleft() if self._publication.queue else None
@@ -199,7 +196,7 @@ class Follower:
         self._streamed.rewound(height)
 
     def _publish(self, network: str, link: Link) -> None:
-        assembled = self._assembled.pop(link.hash)
+        assembled = self._questions.take(link.hash)
         parent_height = self._pursuit.height_of(link.parent_hash)
         logs = self._publication.publish(network, assembled, self._memory, parent_height, self._now).logs
         self._pursuit.published(link)
@@ -275,7 +272,7 @@ class Follower:
                 case Answered():
                     self._events.append(outcome)
                 case Done():
-                    self._retries.succeeded(outcome.key)
+                    self._questions.retries.succeeded(outcome.key)
                     try:
                         self._done(self._endpoints.all[outcome.endpoint], outcome)
                     except NodeFault as fault:
@@ -288,7 +285,7 @@ class Follower:
             case Greeting():
                 self._greeted(endpoint, done.result)
             case Assembled():
-                self._accept(done.key, done.result)
+                self._questions.accept(done.key, done.result, self._now)
             case LogCounts(heights, counts):
                 self._events += [LogMismatch(height) for height in self._streamed.counted(heights, counts)]
             case Link() if done.key[0] == "latest":
@@ -296,11 +293,6 @@ class Follower:
                 self._aim(endpoint, Target(done.result.hash, (), (), done.result.height))
             case Link():
                 self._pursuit.learn(done.result)
-
-    def _accept(self, key: Key, assembled: Assembled) -> None:
-        if assembled.complaint is None or not self._retries.complained(key, self._now):
-            self._retries.settled(key)
-            self._assembled[assembled.link.hash] = assembled
 
     def _failed(self, failed: Failed) -> None:
         endpoint = self._endpoints.all[failed.endpoint]
@@ -314,7 +306,7 @@ class Follower:
             case ("logs", _):
                 self._streamed.forget_missed()
             case _:
-                attempts = self._retries.failed(failed.key, self._now)
+                attempts = self._questions.retries.failed(failed.key, self._now)
                 # Once the node's limit was met, what lies just above is not begged for again and again.
                 enough = attempts >= PATIENCE or self._pursuit.gave_up
                 if isinstance(failed.fault, Refusal) and enough and (height := self._pursuit.give_up(failed.key)) is not None:
@@ -338,8 +330,7 @@ class Follower:
         self._tasks.close(endpoint.name)
         self._sessions.pop(endpoint.name, None)
         self._streamed.unsubscribed(endpoint.name)
-        self._retries.clear()
-        self._prefetched.clear()
+        self._questions.clear()
 
     # Deciding what to ask
 
@@ -359,41 +350,21 @@ class Follower:
                 return
             self._forget()
         if pursuit.gap is not None:
-            self._ask_links(leader, leader.target, pursuit.gap)
+            self._ask(leader, self._questions.links(leader, leader.target, pursuit.gap, pursuit.prefetch()))
         elif pursuit.path:
-            self._ask_tipsets(leader)
+            self._ask(leader, self._questions.tipsets(leader, pursuit, self._memory))
         elif not leader.native and (missed := self._streamed.missed(leader.target.head_height)):
-            self._start(leader, ("logs", 0), partial(count_logs, missed))
+            self._ask(leader, [(("logs", 0), partial(count_logs, missed))])
 
-    def _ask_links(self, leader: Endpoint, target: Target, gap: Gap) -> None:
-        self._start(leader, ("link", gap.wanted), partial(fetch_link, gap.wanted, gap.key if leader.native else ()))
-        key = target.child if leader.native else ()
-        for height in self._pursuit.prefetch() if leader.counts_heights else ():
-            if height not in self._prefetched:
-                self._prefetched.add(height)
-                self._start(leader, ("at", height), partial(fetch_link_at, height, key))
-
-    def _ask_tipsets(self, leader: Endpoint) -> None:
-        self._prefetched.clear()
-        path = self._pursuit.path
-        for place, link in enumerate(path):
-            if place >= self._policy.concurrency:
-                return
-            if link.hash not in self._assembled:
-                above = path[place + 1] if place + 1 < len(path) else leader.head
-                fetch = partial(assemble, link, above, self._memory, native=leader.native)
-                self._start(leader, ("tipset", link.hash), fetch)
-
-    def _start(self, endpoint: Endpoint, key: Key, fetch: Callable[[], Fetch[Any]]) -> None:
-        if not self._tasks.running(endpoint.name, key) and self._retries.due(key, self._now):
-            self._settle(self._tasks.start(endpoint.name, key, fetch(), self._now))
+    def _ask(self, endpoint: Endpoint, questions: Iterable[Question]) -> None:
+        for key, fetch in questions:
+            if not self._tasks.running(endpoint.name, key) and self._questions.retries.due(key, self._now):
+                self._settle(self._tasks.start(endpoint.name, key, fetch(), self._now))
 
     def _forget(self) -> None:
         """Drop what no plan needs any more."""
         if self._pursuit.gap is not None:
             return
-        wanted = {link.hash for link in self._pursuit.path}
-        self._assembled = {block: one for block, one in self._assembled.items() if block in wanted}
-        self._retries.keep(lambda key: key[0] == "tipset" and key[1] in wanted)
+        self._questions.forget(self._pursuit)
         if self._pursuit.trim():
             self._publication.forget(self._pursuit.links)

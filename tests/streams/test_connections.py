@@ -297,7 +297,7 @@ async def test_what_becomes_ready_while_the_sink_keeps_contracts_is_published() 
             # The tipsets above bring contracts, while the lowest one can not be published yet.
             await until(lambda: shelf.waiting and server.held)
             await server.release()
-            await until(lambda: lowest.hash in run.follower._assembled)
+            await until(lambda: lowest.hash in run.follower._questions)
             await asyncio.sleep(0.1)
             shelf.attentive.set()
             await until(lambda: shelf.heights == [2, 3, 4])
