@@ -5,13 +5,15 @@ line on stderr; only our own bugs show a traceback.
 """
 
 import asyncio
+import functools
+import inspect
 import signal
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any
 
 import typer
 
@@ -32,33 +34,52 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Nodes: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option("--node", metavar="[NAME=]URL", help="A node's websocket, or replay:NAME; repeat it, the preferred one first."),
-]
-Config: TypeAlias = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="Settings file (default: fvm-pulse.toml, if there).")
-]
-Listen: TypeAlias = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where to serve HTTP (default: 127.0.0.1:9464).")]
-DataDir: TypeAlias = Annotated[str | None, typer.Option(metavar="DIR", help="Where the private Redis keeps its data.")]
-RedisUrl: TypeAlias = Annotated[str | None, typer.Option(metavar="URL", help="A Redis of your own (default: a private one).")]
-Windows: TypeAlias = Annotated[str | None, typer.Option(metavar="LIST", help="Windows, such as 20e,1h,7d (default: 1h,24h,7d,30d).")]
-ChainId: TypeAlias = Annotated[str | None, typer.Option(metavar="ID", help="Refuse nodes of another chain.")]
-Network: TypeAlias = Annotated[str | None, typer.Option(metavar="NAME", help="The network label (default: what the node says).")]
-Preset: TypeAlias = Annotated[str | None, typer.Option(metavar="NAME", help="Thresholds: default or article.")]
-Registry: TypeAlias = Annotated[str | None, typer.Option(metavar="FILE", help="More contracts, merged over the bundled ones.")]
-LogFormat: TypeAlias = Annotated[str | None, typer.Option(metavar="FORM", help="console or json.")]
-LogLevel: TypeAlias = Annotated[str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")]
-Brokers: TypeAlias = Annotated[
-    str | None, typer.Option("--kafka-brokers", metavar="LIST", help="Kafka brokers as HOST:PORT (default: localhost:9092).")
-]
-Prefix: TypeAlias = Annotated[str | None, typer.Option("--topic-prefix", metavar="NAME", help="First part of the topics (default: fvm).")]
-Partitions: TypeAlias = Annotated[str | None, typer.Option(metavar="N", help="Partitions of a topic that is made (default: 8).")]
-Group: TypeAlias = Annotated[
-    str | None,
-    typer.Option("--consumer-group", metavar="NAME", help="Workers that share the topics; a new name reads them from the start."),
-]
-Pace: TypeAlias = Annotated[str | None, typer.Option("--replay-pace", metavar="N", help="How many times its own pace a recording runs.")]
+OPTIONS: dict[str, Any] = {
+    "node": Annotated[
+        list[str] | None,
+        typer.Option("--node", metavar="[NAME=]URL", help="A node's websocket, or replay:NAME; repeat it, the preferred one first."),
+    ],
+    "config": Annotated[Path | None, typer.Option(metavar="FILE", help="Settings file (default: fvm-pulse.toml, if there).")],
+    "listen": Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where to serve HTTP (default: 127.0.0.1:9464).")],
+    "data_dir": Annotated[str | None, typer.Option(metavar="DIR", help="Where the private Redis keeps its data.")],
+    "redis_url": Annotated[str | None, typer.Option(metavar="URL", help="A Redis of your own (default: a private one).")],
+    "windows": Annotated[str | None, typer.Option(metavar="LIST", help="Windows, such as 20e,1h,7d (default: 1h,24h,7d,30d).")],
+    "chain_id": Annotated[str | None, typer.Option(metavar="ID", help="Refuse nodes of another chain.")],
+    "network": Annotated[str | None, typer.Option(metavar="NAME", help="The network label (default: what the node says).")],
+    "preset": Annotated[str | None, typer.Option(metavar="NAME", help="Thresholds: default or article.")],
+    "registry": Annotated[str | None, typer.Option(metavar="FILE", help="More contracts, merged over the bundled ones.")],
+    "kafka_brokers": Annotated[str | None, typer.Option(metavar="LIST", help="Kafka brokers as HOST:PORT (default: localhost:9092).")],
+    "topic_prefix": Annotated[str | None, typer.Option(metavar="NAME", help="First part of the topics (default: fvm).")],
+    "partitions": Annotated[str | None, typer.Option(metavar="N", help="Partitions of a topic that is made (default: 8).")],
+    "consumer_group": Annotated[
+        str | None, typer.Option(metavar="NAME", help="Workers that share the topics; a new name reads them from the start.")
+    ],
+    "replay_pace": Annotated[str | None, typer.Option(metavar="N", help="How many times its own pace a recording runs.")],
+    "log_format": Annotated[str | None, typer.Option(metavar="FORM", help="console or json.")],
+    "log_level": Annotated[str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")],
+}
+"""Flags that several commands have, by the key of their setting."""
+_LOGGED = " log_format log_level"
+
+
+def _command(options: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a function a command that has these of the `OPTIONS` beside its own; it finds them in its context."""
+
+    def made(function: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(function)
+        shared = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=OPTIONS[name]) for name in options.split()
+        ]
+
+        def command(*arguments: Any, **flags: Any) -> None:
+            function(*arguments, **{name: value for name, value in flags.items() if name in own.parameters})
+
+        functools.update_wrapper(command, function)
+        command.__signature__ = own.replace(parameters=[*own.parameters.values(), *shared])  # type: ignore[attr-defined]
+        command.__annotations__ = function.__annotations__ | {name: OPTIONS[name] for name in options.split()}
+        return app.command()(command)
+
+    return made
 
 
 def _settings(context: typer.Context, **more: object) -> Settings:
@@ -105,23 +126,8 @@ def _serve(settings: Settings, work: Callable[[Settings], Coroutine[Any, Any, No
     asyncio.run(until_stopped())
 
 
-@app.command()
-def run(
-    context: typer.Context,
-    node: Nodes = None,
-    config: Config = None,
-    listen: Listen = None,
-    data_dir: DataDir = None,
-    redis_url: RedisUrl = None,
-    windows: Windows = None,
-    chain_id: ChainId = None,
-    network: Network = None,
-    preset: Preset = None,
-    registry: Registry = None,
-    replay_pace: Pace = None,
-    log_format: LogFormat = None,
-    log_level: LogLevel = None,
-) -> None:
+@_command("node config listen data_dir redis_url windows chain_id network preset registry replay_pace" + _LOGGED)
+def run(context: typer.Context) -> None:
     """Follow a node, process, store and export, all in this process."""
     settings = _settings(context)
     from processors.run import run as work
@@ -129,20 +135,10 @@ def run(
     _serve(settings, work)
 
 
-@app.command()
+@_command("config listen data_dir redis_url windows preset registry replay_pace" + _LOGGED)
 def replay(
     context: typer.Context,
     recording: Annotated[str, typer.Argument(metavar="FILE", help="A recording, or the name of a bundled one.")],
-    config: Config = None,
-    listen: Listen = None,
-    data_dir: DataDir = None,
-    redis_url: RedisUrl = None,
-    windows: Windows = None,
-    preset: Preset = None,
-    registry: Registry = None,
-    replay_pace: Pace = None,
-    log_format: LogFormat = None,
-    log_level: LogLevel = None,
 ) -> None:
     """Follow a recording to its end through the same pipeline, and show the indicators that it ends with.
 
@@ -162,23 +158,8 @@ def replay(
         _serve(settings.model_copy(update=changes), work)
 
 
-@app.command()
-def follow(
-    context: typer.Context,
-    node: Nodes = None,
-    config: Config = None,
-    listen: Listen = None,
-    redis_url: RedisUrl = None,
-    kafka_brokers: Brokers = None,
-    topic_prefix: Prefix = None,
-    partitions: Partitions = None,
-    windows: Windows = None,
-    chain_id: ChainId = None,
-    network: Network = None,
-    replay_pace: Pace = None,
-    log_format: LogFormat = None,
-    log_level: LogLevel = None,
-) -> None:
+@_command("node config listen redis_url kafka_brokers topic_prefix partitions windows chain_id network replay_pace" + _LOGGED)
+def follow(context: typer.Context) -> None:
     """Follow a node and publish to Kafka; stand by while another follower does."""
     settings = _shared(context)
     from processors.follow import follow as work
@@ -186,21 +167,8 @@ def follow(
     _serve(settings, work)
 
 
-@app.command()
-def worker(
-    context: typer.Context,
-    config: Config = None,
-    listen: Listen = None,
-    redis_url: RedisUrl = None,
-    kafka_brokers: Brokers = None,
-    topic_prefix: Prefix = None,
-    consumer_group: Group = None,
-    windows: Windows = None,
-    network: Network = None,
-    registry: Registry = None,
-    log_format: LogFormat = None,
-    log_level: LogLevel = None,
-) -> None:
+@_command("config listen redis_url kafka_brokers topic_prefix consumer_group windows network registry" + _LOGGED)
+def worker(context: typer.Context) -> None:
     """Apply what followers publish to Redis; start as many as there are partitions."""
     settings = _shared(context)
     from processors.work import work
@@ -208,17 +176,8 @@ def worker(
     _serve(settings, work)
 
 
-@app.command()
-def export(
-    context: typer.Context,
-    config: Config = None,
-    listen: Listen = None,
-    redis_url: RedisUrl = None,
-    windows: Windows = None,
-    preset: Preset = None,
-    log_format: LogFormat = None,
-    log_level: LogLevel = None,
-) -> None:
+@_command("config listen redis_url windows preset" + _LOGGED)
+def export(context: typer.Context) -> None:
     """Serve metrics and the status page of what others store in Redis."""
     settings = _shared(context)
     from processors.run import export as work
@@ -226,13 +185,9 @@ def export(
     _serve(settings, work)
 
 
-@app.command()
+@_command("config listen redis_url preset")
 def indicators(
     context: typer.Context,
-    config: Config = None,
-    listen: Listen = None,
-    redis_url: RedisUrl = None,
-    preset: Preset = None,
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Show every indicator against its thresholds, asking the process that serves on `listen`, or the Redis that is given."""
@@ -247,15 +202,8 @@ def indicators(
         report.print_indicators(found)
 
 
-@app.command()
-def doctor(
-    context: typer.Context,
-    node: Nodes = None,
-    config: Config = None,
-    data_dir: DataDir = None,
-    redis_url: RedisUrl = None,
-    chain_id: ChainId = None,
-) -> None:
+@_command("node config data_dir redis_url chain_id")
+def doctor(context: typer.Context) -> None:
     """Check nodes and Redis, and say what to do about each failure."""
     settings = _settings(context)
     from processors import report
