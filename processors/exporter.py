@@ -1,13 +1,14 @@
 """The exporter: Redis read at scrape time, and what a person or a probe asks over HTTP.
 
-Each request reads the store once, through one function that answers with snapshots; nothing is kept between requests, so
-no value outlives its source. Redis away means: HTTP 200, chain series absent, `pulse_redis_up` 0.
+Each request reads the store once, through one function that answers with snapshots; no value outlives its source, but for
+the short past that the page draws as lines (see `processors.trail`). Redis away means: HTTP 200, chain series absent, `pulse_redis_up` 0.
 """
 
 import asyncio
 import platform
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
@@ -17,12 +18,14 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from redis.exceptions import RedisError
 
-from processors import page
+from processors import page, style
 from processors.catalogue import ROWS, unit_of, watched
 from processors.readings import Snapshot
 from processors.row import Row
-from processors.standings import age_seconds, as_json
+from processors.standings import age_seconds, as_json, standings
 from processors.thresholds import Watch
+from processors.trail import Trail
+from streams.account import Endpoint
 from streams.errors import StoreFault
 
 Reader = Callable[[], Awaitable[Sequence[Snapshot]]]
@@ -53,7 +56,7 @@ class Exporter:
     """Answers over HTTP from what `read` gives and from the process's own `registry`.
 
     `fresh_within_seconds` is how old the newest tipset may be for `/readyz`; `read_timeout_seconds` bounds each read of
-    Redis. `watches` are the thresholds in force.
+    Redis. `watches` are the thresholds in force, `trail` remembers how they stood.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Exporter:
         fresh_within_seconds: float = 300.0,
         read_timeout_seconds: float = 5.0,
         clock: Callable[[], float] = time.time,
+        trail: Trail | None = None,
     ) -> None:
         self._read = read
         self._registry = registry
@@ -72,6 +76,7 @@ class Exporter:
         self._fresh_within_seconds = fresh_within_seconds
         self._read_timeout_seconds = read_timeout_seconds
         self._clock = clock
+        self._trail = trail or Trail()
 
     def app(self) -> web.Application:
         """The aiohttp application."""
@@ -81,7 +86,23 @@ class Exporter:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/api/indicators", self._indicators)
+        app.on_response_prepare.append(_harden)
+        app.cleanup_ctx.append(self._remembering)
         return app
+
+    async def _remembering(self, _: web.Application) -> AsyncIterator[None]:
+        """Fills the trail as long as the application runs."""
+        task = asyncio.create_task(self._remember(), name="remember the indicators")
+        yield
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    async def _remember(self) -> None:
+        while self._watches:
+            for snapshot in await self._snapshots() or ():
+                self._trail.note(snapshot.network, standings(snapshot, self._watches), self._clock())
+            await asyncio.sleep(self._trail.every_seconds)
 
     async def serve(self, host: str, port: int) -> web.AppRunner:
         """Listens; `await runner.cleanup()` ends it, `runner.addresses` tells the port that 0 found.
@@ -146,12 +167,17 @@ class Exporter:
 
     def _endpoints(self) -> dict[str, bool]:
         """Endpoints of this process and whether they are up; none in a process that only exports."""
-        return {
-            sample.labels["endpoint"]: sample.value == 1
-            for family in self._registry.collect()
-            if family.name == "pulse_endpoint_up"
-            for sample in family.samples
-        }
+        return {labels["endpoint"]: value == 1 for labels, value in self._of("pulse_endpoint_up")}
+
+    def _own_endpoints(self) -> dict[str, Endpoint]:
+        """The same as the page shows them."""
+        again = {labels["endpoint"]: int(value) for labels, value in self._of("pulse_endpoint_reconnects_total")}
+        return {name: Endpoint(up, again.get(name, 0) + 1) for name, up in self._endpoints().items()}
+
+    def _of(self, metric: str) -> Iterator[tuple[dict[str, str], float]]:
+        """The series of this process's own metric."""
+        for family in self._registry.collect():
+            yield from ((sample.labels, sample.value) for sample in family.samples if sample.name == metric)
 
     async def _indicators(self, _: web.Request) -> web.Response:
         snapshots = await self._snapshots()
@@ -161,8 +187,12 @@ class Exporter:
 
     async def _page(self, _: web.Request) -> web.Response:
         snapshots = await self._snapshots()
-        text = page.render(snapshots, self._watches, self._endpoints(), self._clock())
-        return web.Response(text=text, content_type="text/html", headers={"Cache-Control": "no-store"})
+        text = page.render(snapshots, self._watches, self._own_endpoints(), self._trail, self._clock())
+        return web.Response(text=text, content_type="text/html")
+
+
+async def _harden(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(style.HEADERS)
 
 
 def chain_families(snapshots: Sequence[Snapshot], watches: Sequence[Watch]) -> Iterator[Metric]:

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from processors.exporter import Exporter
 from processors.lease import POLL_SECONDS, Granted, Lease
-from processors.parts import announce_head, connected_redis, group_of_tasks, node_addresses, serve_http
+from processors.parts import announce, connected_redis, group_of_tasks, node_addresses, serve_http
 from processors.readings import Snapshot
 from processors.sink import held, remembered
 from processors.store import Store
@@ -160,13 +160,14 @@ async def _lead(
     )
     longest = max(window.epochs for window in windows)
     publisher = Publisher(settings.kafka_brokers, Plan(settings.topic_prefix, settings.partitions, retention_seconds(longest)), ledger)
-    connections = Connections(follower, addresses, publisher, Observer(follower, metrics))
+    observer = Observer(follower, metrics)
+    connections = Connections(follower, addresses, publisher, observer)
     try:
         async with group_of_tasks() as group:
             group.create_task(connections.run(), name="connections")
             group.create_task(publisher.run(), name="acknowledgements")
             group.create_task(ledger.hold(), name="lease")
-            group.create_task(announce_head(follower, lambda: ledger.store), name="announce head")
+            group.create_task(announce(follower, observer, lambda: ledger.store), name="announce")
     finally:
         with suppress(PulseError):
             await publisher.stop()

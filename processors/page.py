@@ -1,51 +1,30 @@
 """The status page: plain HTML that needs no script, no font and no file beside it."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
-from textwrap import dedent
 
 from processors import samples as s
 from processors.classify import CLASSES
 from processors.readings import Snapshot
-from processors.row import Unit
-from processors.standings import Standing, age_seconds, standings
+from processors.row import GROUPS, Unit
+from processors.sparkline import sparkline
+from processors.standings import Standing, State, age_seconds, standings
+from processors.style import ICON, ICON_LINK, SHEET
 from processors.thresholds import Watch
+from processors.trail import Point, Trail
+from streams import account
+from streams.account import Account, Endpoint
 
 REFRESH_SECONDS = 30
+SILENT_SECONDS = 60.0
+"""A follower that has not spoken for so long may be gone."""
 
-STYLE = dedent(
-    """
-    :root { color-scheme: light dark; --ink: #1c2430; --dim: #5d6878; --paper: #f6f7f9; --card: #fff; --line: #dfe3e9;
-      --ok: #1a7f4b; --info: #2563a8; --warning: #9a6700; --critical: #c02a2a; --bar: #3b82c4; }
-    @media (prefers-color-scheme: dark) { :root { --ink: #e4e8ee; --dim: #98a3b3; --paper: #12161c; --card: #1a2028;
-      --line: #2d3642; --ok: #4cc38a; --info: #70b0f0; --warning: #e3b341; --critical: #ff7b72; --bar: #4a90d9; } }
-    * { box-sizing: border-box; }
-    body { margin: 0 auto; padding: 1.25rem; max-width: 62rem; background: var(--paper); color: var(--ink);
-      font: 15px/1.5 system-ui, sans-serif; }
-    h1 { margin: 0; font-size: 1.35rem; } h2 { margin: 1.75rem 0 .5rem; font-size: 1.05rem; }
-    p { margin: .25rem 0; } .dim { color: var(--dim); } small { color: var(--dim); }
-    .cards { display: grid; gap: .75rem; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); }
-    .card { padding: .8rem 1rem; background: var(--card); border: 1px solid var(--line); border-left: 4px solid var(--line);
-      border-radius: 6px; }
-    .card b { display: block; font-size: 1.6rem; line-height: 1.3; font-variant-numeric: tabular-nums; }
-    .ok { border-left-color: var(--ok); } .info { border-left-color: var(--info); }
-    .warning { border-left-color: var(--warning); } .critical { border-left-color: var(--critical); }
-    .tag { float: right; font-size: .8rem; } .tag.ok { color: var(--ok); } .tag.info { color: var(--info); }
-    .tag.warning { color: var(--warning); } .tag.critical { color: var(--critical); font-weight: 600; }
-    .wide { overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: 6px; }
-    table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
-    th, td { padding: .35rem .8rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
-    th:first-child, td:first-child { text-align: left; } tr:last-child td { border-bottom: 0; }
-    th { font-weight: 600; color: var(--dim); font-size: .85rem; }
-    meter { width: 100%; height: .8rem; }
-    .alarm { padding: .8rem 1rem; border: 1px solid var(--critical); border-radius: 6px; color: var(--critical); }
-    """
-).strip()
-
-WORDS = {
+WORST_FIRST: tuple[State, ...] = ("critical", "warning", "info", "partial", "unknown", "ok")
+WORDS: dict[State, str] = {
     "ok": "● ok",
-    "info": "○ below goal",
+    "info": "○ short of goal",
     "warning": "▲ warning",
     "critical": "■ critical",
     "partial": "◔ filling",
@@ -53,17 +32,25 @@ WORDS = {
 }
 
 
+UNITS: dict[str, tuple[tuple[float, str], ...]] = {
+    "gas": ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")),
+    "bytes": tuple((2.0**power, prefix) for power, prefix in ((60, "EiB"), (50, "PiB"), (40, "TiB"), (30, "GiB"), (20, "MiB"))),
+    "FIL": ((1e9, "G FIL"), (1e6, "M FIL"), (1, "FIL")),
+}
+"""Prefixes by unit, the largest first."""
+
+
 def number(value: float | None, unit: Unit | str) -> str:
-    """A value for reading: ratios as per cent, large counts grouped or with a metric prefix."""
+    """A value for reading: ratios as per cent, large amounts with a prefix, counts grouped."""
     if value is None:
         return "—"
     if unit == "ratio":
-        return f"{value * 100:.{2 if abs(value) >= 0.01 or value == 0 else 4}f} %"
+        return f"{value * 100:,.{2 if abs(value) >= 0.01 or value == 0 else 4}f} %"
+    for size, name in UNITS.get(unit, ()):
+        if abs(value) >= size:
+            return f"{value / size:,.2f} {name}"
     if unit == "FIL":
-        return f"{value:,.6f} FIL" if abs(value) < 1 else f"{value:,.2f} FIL"
-    for size, prefix in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
-        if abs(value) >= size and unit == "gas":
-            return f"{value / size:,.2f} {prefix}"
+        return f"{value:,.6f} FIL"
     return f"{value:,.0f}" if value == int(value) else f"{value:,.2f}"
 
 
@@ -77,30 +64,43 @@ def age(seconds: float | None) -> str:
     return f"{seconds:.0f} s"
 
 
-def render(snapshots: Sequence[Snapshot] | None, watches: Sequence[Watch], endpoints: Mapping[str, bool], now: float) -> str:
-    """The whole page; `snapshots` is None where Redis can not be read, `endpoints` tells which are up."""
+def render(
+    snapshots: Sequence[Snapshot] | None, watches: Sequence[Watch], endpoints: Mapping[str, Endpoint], trail: Trail, now: float
+) -> str:
+    """The whole page; `snapshots` is None where Redis can not be read, `endpoints` are those of this process, `trail` is the past."""
     if snapshots is None:
         body = '<p class="alarm">Redis can not be read: no figures until it is back. This page tries again by itself.</p>'
     elif not snapshots:
         body = "<p>Waiting for the first word of a node.</p>"
     else:
-        body = "".join(_network(snapshot, watches, now) for snapshot in snapshots)
+        body = "".join(_network(snapshot, watches, trail, now) for snapshot in snapshots)
+    if endpoints and not any(_account(snapshot) for snapshot in snapshots or ()):
+        body += f"<h3>Endpoints</h3>{_endpoints(endpoints)}"
     when = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}"><title>FVM Pulse</title><style>{STYLE}</style></head><body>'
-        f'<header><h1>FVM Pulse</h1><p class="dim">{when}</p></header><main>{body}{_endpoints(endpoints)}</main>'
-        '<footer><p class="dim">Same figures: <a href="/metrics">/metrics</a>, <a href="/api/indicators">/api/indicators</a>; '
-        'probes: <a href="/healthz">/healthz</a>, <a href="/readyz">/readyz</a>.</p></footer></body></html>'
+        f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}"><title>FVM Pulse</title>{ICON_LINK}<style>{SHEET}</style></head><body>'
+        f'<header><h1>{ICON}FVM Pulse</h1><span class="dim">{when}</span></header><main>{body}</main>'
+        '<footer><p class="dim">Same figures: <a href="/metrics">/metrics</a>, <a href="/api/indicators">/api/indicators</a>. '
+        'Probes: <a href="/healthz">/healthz</a>, <a href="/readyz">/readyz</a>.</p></footer></body></html>'
     )
 
 
-def _network(snapshot: Snapshot, watches: Sequence[Watch], now: float) -> str:
+def _network(snapshot: Snapshot, watches: Sequence[Watch], trail: Trail, now: float) -> str:
+    found = standings(snapshot, watches)
+    groups = {group: [standing for standing in found if standing.group == group] for group in GROUPS}
+    cards = "".join(
+        f'<h3>{escape(GROUPS[group])}</h3><section class="cards">'
+        f"{''.join(_card(standing, trail.points(snapshot.network, standing.name)) for standing in members)}</section>"
+        for group, members in groups.items()
+        if members
+    )
+    told = _account(snapshot)
+    sides = _coverage(snapshot) + (_following(told, now) if told else "")
     return (
-        f"<h2>{escape(snapshot.network)}</h2>{_position(snapshot, now)}"
-        f'<section class="cards">{"".join(_card(standing) for standing in standings(snapshot, watches))}</section>'
-        f"{_coverage(snapshot)}{_gas(snapshot)}"
+        f"<h2>{escape(snapshot.network)}</h2>{_position(snapshot, now)}{_summary(found)}{cards}"
+        f'<div class="sides">{sides}</div>{_gas(snapshot)}'
     )
 
 
@@ -114,25 +114,33 @@ def _position(snapshot: Snapshot, now: float) -> str:
     )
 
 
-def _card(standing: Standing) -> str:
+def _summary(found: Sequence[Standing]) -> str:
+    """How many indicators are in each state, the worst first."""
+    counts = Counter(standing.state for standing in found)
+    items = "".join(f'<li><span class="tag {state}">{WORDS[state]}</span> {counts[state]}</li>' for state in WORST_FIRST if counts[state])
+    return f'<ul class="states">{items}</ul>'
+
+
+def _card(standing: Standing, points: Sequence[Point]) -> str:
     figure, threshold = standing.figure, standing.threshold
-    notes = (
-        [f"{severity} {threshold.bound} {number(level, standing.unit)}" for severity, level in threshold.levels.items()]
-        if threshold
-        else []
-    )
-    if standing.goal is not None and (threshold is None or threshold.goal is None):
-        notes.append(f"article: {number(standing.goal, standing.unit)}")
-    others = [
-        f"{escape(other.window)} {number(other.value, standing.unit)}"
-        for other in standing.figures.values()
-        if other.window != standing.window
+    value, levels = figure.value if figure else None, threshold.levels if threshold else {}
+    notes = [
+        f"{severity} {threshold.bound} {number(level, standing.unit)}"
+        for severity, level in levels.items()
+        if threshold and severity != "info"
     ]
+    if standing.goal is not None:
+        notes.append(f"article: {number(standing.goal, standing.unit)}")
+    if standing.state == "partial" and figure:
+        notes.insert(0, f"{number(figure.coverage, 'ratio')} of the window is known")
+    others = [f"{other.window} {number(other.value, standing.unit)}" for other in standing.figures.values() if other is not figure]
+    lines = "".join(f"<li>{escape(' · '.join(line))}</li>" for line in (notes, others) if line)
+    span = f"{standing.title}, the last {age(points[-1].at_seconds - points[0].at_seconds)}" if points else ""
     return (
-        f'<article class="card {standing.state}"><span class="tag {standing.state}">{WORDS[standing.state]}</span>'
-        f"{escape(standing.title)} <small>{escape(standing.window)}</small>"
-        f"<b>{number(figure.value if figure else None, standing.unit)}</b>"
-        f"<small>{escape(' · '.join(notes)) or 'no threshold'}<br>{' · '.join(others)}</small></article>"
+        f'<article class="card {standing.state}">'
+        f'<h4>{escape(standing.title)} <span class="tag {standing.state}">{WORDS[standing.state]}</span></h4>'
+        f'<div class="figure"><b>{number(value, standing.unit)}</b> <small>{escape(standing.window)}</small></div>'
+        f"{sparkline(points, levels, escape(span))}<ul>{lines}</ul></article>"
     )
 
 
@@ -143,11 +151,15 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def _coverage(snapshot: Snapshot) -> str:
-    rows = [
-        (escape(labels["window"]), number(share, "ratio"), f'<meter min="0" max="1" value="{share:.4f}">{share:.2%}</meter>')
-        for labels, share in s.coverage(snapshot)
-    ]
-    return "<h2>Coverage</h2>" + _table(("window", "epochs known", ""), rows) if rows else ""
+    rows = [(escape(labels["window"]), number(share, "ratio"), _bar(share)) for labels, share in s.coverage(snapshot)]
+    return f"<section><h3>Coverage</h3>{_table(('window', 'epochs known', ''), rows)}</section>" if rows else ""
+
+
+def _bar(share: float) -> str:
+    return (
+        '<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true"><rect width="100" height="8" rx="1"/>'
+        f'<rect class="part" width="{share * 100:.1f}" height="8" rx="1"/></svg>'
+    )
 
 
 def _gas(snapshot: Snapshot) -> str:
@@ -160,14 +172,30 @@ def _gas(snapshot: Snapshot) -> str:
     rows = [(escape(name), *(number(value, "gas") for value in used[name])) for name in names]
     total = ("all FEVM", *(number(s.total(window, "gas"), "gas") for window in windows))
     share = ("share of all gas", *(number(s.gas_share(window), "ratio") for window in windows))
-    return "<h2>Gas by class of contract</h2>" + _table(("class", *(escape(window.name) for window in windows)), [*rows, total, share])
+    return "<h3>Gas by class of contract</h3>" + _table(("class", *(escape(window.name) for window in windows)), [*rows, total, share])
 
 
-def _endpoints(endpoints: Mapping[str, bool]) -> str:
-    if not endpoints:
-        return ""
+def _account(snapshot: Snapshot) -> Account | None:
+    """What the follower of this network tells of itself."""
+    return account.read(snapshot.latest.get("follower"))
+
+
+def _following(told: Account, now: float) -> str:
+    """The follower's endpoints and the last reorgs that it saw."""
+    silent = now - told.at_seconds
+    late = f'<p class="tag critical">The follower said this {age(silent)} ago.</p>' if silent > SILENT_SECONDS else ""
+    reorgs = "; ".join(
+        f"{reorg.depth_epochs} epoch{'s' * (reorg.depth_epochs != 1)} {age(max(0.0, now - reorg.at_seconds))} ago" for reorg in told.reorgs
+    )
+    return (
+        f"<section><h3>Endpoints</h3>{late}{_endpoints(told.endpoints)}"
+        f'<p class="dim">Last reorgs: {reorgs or "none since the follower started"}.</p></section>'
+    )
+
+
+def _endpoints(endpoints: Mapping[str, Endpoint]) -> str:
     rows = [
-        (escape(name), f'<span class="tag {"ok" if up else "critical"}">{"● up" if up else "■ down"}</span>')
-        for name, up in endpoints.items()
+        (escape(name), f'<span class="tag {"ok" if one.up else "critical"}">{"● up" if one.up else "■ down"}</span>', f"{one.reconnects:,}")
+        for name, one in endpoints.items()
     ]
-    return "<h2>Endpoints</h2>" + _table(("endpoint", "state"), rows)
+    return _table(("endpoint", "state", "reconnects"), rows)

@@ -1,4 +1,4 @@
-"""The parts that several commands are put together from: Redis, nodes, HTTP, the node's head as a fact."""
+"""The parts that several commands are put together from: Redis, nodes, HTTP, what a follower tells of itself."""
 
 import asyncio
 import contextlib
@@ -15,9 +15,11 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, 
 from processors.embedded import embedded_redis
 from processors.exporter import Exporter
 from processors.store import Store
+from streams.account import Account
 from streams.connections import Address
 from streams.errors import StoreFault, UsageError
 from streams.follower import Follower
+from streams.observe import Observer
 from streams.recording import load
 from streams.replay import ReplayNode
 from streams.settings import Settings, shown_url
@@ -25,7 +27,9 @@ from streams.settings import Settings, shown_url
 log = structlog.get_logger(__name__)
 
 HEAD_SECONDS = 0.25
-"""How often the head that the node announced is written beside the figures."""
+"""How often the head that the node announced is written beside the figures, where it moved."""
+ACCOUNT_SECONDS = 15.0
+"""How often a follower tells of itself although nothing changed."""
 REDIS_TIMEOUT_SECONDS = 5.0
 REDIS_START_SECONDS = 3.0
 """How long a configured Redis may be away at the start; later it may be away for any time."""
@@ -119,14 +123,20 @@ async def serve_http(settings: Settings, exporter: Exporter, stack: AsyncExitSta
         log.info("serving", page=f"http://{address[0]}:{address[1]}/", metrics=f"http://{address[0]}:{address[1]}/metrics")
 
 
-async def announce_head(follower: Follower, store: Callable[[], Store | None]) -> None:
-    """Keep the node's head beside the figures: an exporter tells by it how far behind they are."""
-    told: object = None
+async def announce(follower: Follower, observer: Observer, store: Callable[[], Store | None]) -> None:
+    """Keep beside the figures the node's head, by which an exporter tells how far behind they are, and the follower's account."""
+    head_told: object = None
+    account_told, told_at = Account(), 0.0
     while True:
-        head = follower.head
-        if head is not None and head != told and (into := store()) is not None:
-            facts = {"node_head_epoch": str(head.height), "node_head_timestamp_seconds": str(head.timestamp_seconds)}
+        head, account, now, facts = follower.head, observer.account, time.time(), dict[str, str]()
+        if head is not None and head != head_told:
+            facts |= {"node_head_epoch": str(head.height), "node_head_timestamp_seconds": str(head.timestamp_seconds)}
+        if account != account_told or now - told_at >= ACCOUNT_SECONDS:
+            facts["follower"] = account.fact(int(now))
+        if facts and (into := store()) is not None:
             with contextlib.suppress(StoreFault):
                 await into.write_facts(facts)
-                told = head
+                head_told = head
+                if "follower" in facts:
+                    account_told, told_at = account, now
         await asyncio.sleep(HEAD_SECONDS)

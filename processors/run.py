@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from processors.catalogue import INDICATORS
 from processors.exporter import Exporter
-from processors.parts import announce_head, connected_redis, group_of_tasks, node_addresses, serve_http
+from processors.parts import announce, connected_redis, group_of_tasks, node_addresses, serve_http
 from processors.readings import Snapshot
 from processors.registry import Registry
 from processors.sink import LocalSink
@@ -81,10 +81,11 @@ async def _follow(settings: Settings, *, until_end: bool) -> Sequence[Snapshot]:
 
         await serve_http(settings, Exporter(read, registry=process_registry, watches=thresholds), stack)
         await stack.enter_async_context(sink.agents.running())
-        connections = Connections(follower, addresses, sink, Observer(follower, metrics))
+        observer = Observer(follower, metrics)
+        connections = Connections(follower, addresses, sink, observer)
         async with group_of_tasks() as group:
             working = group.create_task(connections.run(), name="connections")
-            announcing = group.create_task(announce_head(follower, lambda: sink.store), name="announce head")
+            announcing = group.create_task(announce(follower, observer, lambda: sink.store), name="announce")
             watching = group.create_task(sink.agents.failed(), name="watch the agents")
             comparing = group.create_task(sink.watch(connections.resync), name="watch Redis")
             await _let_go(recordings, follower)

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 from processors.catalogue import watched
 from processors.readings import Snapshot
-from processors.row import Row, Unit
+from processors.row import Group, Row, Unit
 from processors.samples import coverage, fact
 from processors.thresholds import Severity, Threshold, Watch
 
@@ -34,6 +34,7 @@ class Standing:
     title: str
     metric: str
     unit: Unit
+    group: Group
     window: str
     hold: str
     threshold: Threshold | None
@@ -66,19 +67,23 @@ def standings(snapshot: Snapshot, watches: Iterable[Watch]) -> list[Standing]:
 def _standing(snapshot: Snapshot, row: Row, watch: Watch) -> Standing:
     indicator = watch.indicator
     covered = {labels["window"]: value for labels, value in coverage(snapshot)}
-    values = {labels["window"]: value for labels, value in row.samples(snapshot)} if row.samples else {}
+    # a figure without windows stands for the watched one; of several series of one window the first is shown
+    samples = row.samples(snapshot) if row.samples else ()
+    values = {labels.get("window", indicator.window): value for labels, value in reversed(list(samples))}
+    shown = covered if "window" in row.labels else {}
     goal = indicator.at("article")
     return Standing(
         name=indicator.name,
         title=indicator.title,
         metric=row.metric,
         unit=row.unit,
+        group=row.group,
         window=indicator.window,
         hold=watch.hold,
         threshold=watch.threshold,
         goal=goal.goal if goal else None,
         claim=row.claim,
-        figures={window: Figure(window, values.get(window), share) for window, share in covered.items()},
+        figures={window: Figure(window, values.get(window), covered.get(window, 1.0)) for window in {**shown, **values}},
     )
 
 

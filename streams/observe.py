@@ -1,7 +1,10 @@
-"""The follower's events as metrics and log lines."""
+"""The follower's events as metrics, log lines, and its account of itself."""
+
+import time
 
 import structlog
 
+from streams.account import Account
 from streams.events import Dropped, Event, Incomplete, Live, LogMismatch, Nonsense, OutOfReach, Reorg
 from streams.follower import Follower
 from streams.metrics import ProcessMetrics
@@ -11,16 +14,18 @@ log = structlog.get_logger(__name__)
 
 
 class Observer:
-    """Counts what `follower` tells in `metrics`, and logs what an operator wants to know."""
+    """Counts what `follower` tells in `metrics`, logs what an operator wants to know, keeps `account` up to date."""
 
     def __init__(self, follower: Follower, metrics: ProcessMetrics) -> None:
         self._follower = follower
         self._metrics = metrics
         self._seen: set[str] = set()
+        self.account = Account()
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
         metrics, network = self._metrics, self._follower.network or "unknown"
+        self.account = self.account.after(event, int(time.time()))
         match event:
             case Answered(endpoint, method, outcome, seconds):
                 metrics.rpc_requests.labels(endpoint, method, outcome).inc()

@@ -15,6 +15,7 @@ PURE = {
     *("streams.probes", "streams.greeting", "streams.ranges", "streams.events", "streams.pursuit", "streams.retries"),
     *("streams.publication", "streams.witnesses"),
     *("streams.sampling", "streams.questions"),
+    *("streams.account", "processors.style", "processors.trail", "processors.sparkline"),
     *("processors.windows", "processors.gas", "processors.classify", "processors.folds", "processors.readings"),
     *("processors.row", "processors.samples", "processors.thresholds", "processors.standings"),
     *("processors.rows_chain", "processors.rows_pulse", "processors.catalogue", "processors.rules", "processors.page"),

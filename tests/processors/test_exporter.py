@@ -105,8 +105,10 @@ async def test_openmetrics_when_asked(site: Site) -> None:
 async def test_one_read_a_scrape(site: Site) -> None:
     """One round trip, and nothing kept from the scrape before."""
     await site.scrape()
+    before = site.redis.reads
     await site.scrape()
-    assert site.redis.reads == 2
+    await site.scrape()
+    assert site.redis.reads == before + 2
 
 
 @pytest.mark.parametrize("trouble", ["away", "slow"])
@@ -154,7 +156,9 @@ async def test_healthz_needs_nobody(site: Site) -> None:
     """The process is alive, whatever else is not."""
     site.redis.away = True
     assert (await site.get("/healthz"))[0] == 200
-    assert site.redis.reads == 0
+    before = site.redis.reads
+    assert (await site.get("/healthz"))[0] == 200
+    assert site.redis.reads == before
 
 
 async def test_readyz(site: Site) -> None:
