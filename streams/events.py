@@ -102,10 +102,18 @@ class LogMismatch:
 
 
 @dataclass(frozen=True, slots=True)
+class NoSample:
+    """A probe of the state gave no sample."""
+
+    probe: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class OutOfReach:
     """The nodes tell nothing of this height and those below it any more: they stay missing."""
 
     height: int
 
 
-Event: TypeAlias = Answered | Reorg | Dropped | Nonsense | Live | Incomplete | LogMismatch | OutOfReach
+Event: TypeAlias = Answered | Reorg | Dropped | Nonsense | Live | Incomplete | LogMismatch | NoSample | OutOfReach

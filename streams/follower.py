@@ -14,14 +14,14 @@ out-of-order notices, a slow reader's lost channel, a silent node and a failover
                                   wake_at()       when to tick at the latest
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from streams.chain import FINALITY_EPOCHS, Link
 from streams.endpoints import Endpoint, Endpoints, Phase, Target
 from streams.enrich import Assembled
 from streams.errors import NodeFault, Refusal
-from streams.events import Dropped, Event, Incomplete, Live, LogMismatch, OutOfReach, Policy, Position, Reorg, doubts
+from streams.events import Dropped, Event, Incomplete, Live, LogMismatch, NoSample, OutOfReach, Policy, Position, Reorg, doubts
 from streams.greeting import Greeting, greet, latest_link
 from streams.memory import Memory
 from streams.publication import Publication
@@ -30,6 +30,8 @@ from streams.questions import Question, Questions
 from streams.ranges import LogCounts, count_logs
 from streams.records import Contract, Record
 from streams.rpc import ChannelClosed, HeadChanges, Notice, Session
+from streams.sampler import Sampler
+from streams.sampling import Probe
 from streams.streamed import StreamedLogs
 from streams.tasks import Answered, Done, Failed, Outcome, Tasks
 from streams.wire import EthHeader, StreamedLog, tipset_hash
@@ -48,6 +50,7 @@ class Follower:
         network: the label of records, None to learn it from the first node.
         policy: numbers.
         jitter: numbers in [0, 1) for the back-off.
+        probes: what is sampled of the state, and how often.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Follower:
         network: str | None = None,
         policy: Policy | None = None,
         jitter: Callable[[], float] = lambda: 0.0,
+        probes: Sequence[Probe] = (),
     ) -> None:
         self.chain_id = chain_id
         self.network = network
@@ -72,6 +76,7 @@ class Follower:
         self._pursuit = Pursuit(self._policy.look_back_epochs)
         self._publication = Publication()
         self._questions = Questions(self._policy)
+        self._sampler = Sampler(probes)
         self._said_network: str | None = None
         self._streamed = StreamedLogs()
         self._events: list[Event] = []
@@ -84,6 +89,7 @@ class Follower:
         self._position = position
         self._memory = position.memory
         self._publication.resume(position.incarnation)
+        self._sampler.rewound(-1)
         self._pursuit.resume(position.published, position.reserved, position.since)
 
     def connected(self, name: str, now: float) -> None:
@@ -177,6 +183,8 @@ class Follower:
                 self._rewind(self.network, pursuit.rewind_to)
             elif pursuit.path and pursuit.path[0].hash in self._questions:
                 self._publish(self.network, pursuit.path[0])
+            elif not pursuit.stale and pursuit.gap is None and (sampled := self._sampler.take()) is not None:
+                self._publication.sample(self.network, sampled)
             self._advance()
         return self._publication.queue.popleft() if self._publication.queue else None
 
@@ -194,15 +202,17 @@ class Follower:
         if 0 < undone_epochs <= FINALITY_EPOCHS:
             self._events.append(Reorg(undone_epochs))
         self._streamed.rewound(height)
+        self._sampler.rewound(height)
 
     def _publish(self, network: str, link: Link) -> None:
         assembled = self._questions.take(link.hash)
         parent_height = self._pursuit.height_of(link.parent_hash)
-        logs = self._publication.publish(network, assembled, self._memory, parent_height, self._now).logs
+        record = self._publication.publish(network, assembled, self._memory, parent_height, self._now)
         self._pursuit.published(link)
+        self._sampler.published(link, parent_height, self.head.height if self.head is not None else link.height, record.noticed_at)
         if assembled.complaint is not None:
             self._events.append(Incomplete(link.height, assembled.complaint))
-        self._streamed.published(link, logs, [tx.hash for tx in assembled.block.transactions], self._now)
+        self._streamed.published(link, record.logs, [tx.hash for tx in assembled.block.transactions], self._now)
         self._events += [LogMismatch(height) for height in self._streamed.mismatches(link.height, self._now)]
         if self._endpoints.leader is not None:
             self._endpoints.leader.failures = 0
@@ -284,6 +294,8 @@ class Follower:
         match done.result:
             case Greeting():
                 self._greeted(endpoint, done.result)
+            case _ if done.key[0] == "probe":
+                self._sampler.answered(done.key, done.result)
             case Assembled():
                 self._questions.accept(done.key, done.result, self._now)
             case LogCounts(heights, counts):
@@ -301,6 +313,8 @@ class Follower:
         match failed.key:
             case ("greet", _):
                 self._drop(endpoint, str(failed.fault), refused=not failed.fault.retryable)
+            case ("probe", _):
+                self._events += [NoSample(name, str(failed.fault)) for name in self._sampler.failed(failed.key)]
             case ("at", _):
                 endpoint.counts_heights = False
             case ("logs", _):
@@ -355,11 +369,15 @@ class Follower:
             self._ask(leader, self._questions.tipsets(leader, pursuit, self._memory))
         elif not leader.native and (missed := self._streamed.missed(leader.target.head_height)):
             self._ask(leader, [(("logs", 0), partial(count_logs, missed))])
+        if leader.head is not None:
+            self._sampler.learn_child(leader.head)
+        head = leader.head.key if leader.head is not None else ()
+        self._ask(leader, self._sampler.questions(native=leader.native, head=head), background=True)
 
-    def _ask(self, endpoint: Endpoint, questions: Iterable[Question]) -> None:
+    def _ask(self, endpoint: Endpoint, questions: Iterable[Question], *, background: bool = False) -> None:
         for key, fetch in questions:
             if not self._tasks.running(endpoint.name, key) and self._questions.retries.due(key, self._now):
-                self._settle(self._tasks.start(endpoint.name, key, fetch(), self._now))
+                self._settle(self._tasks.start(endpoint.name, key, fetch(), self._now, background=background))
 
     def _forget(self) -> None:
         """Drop what no plan needs any more."""

@@ -41,6 +41,9 @@ class ProcessMetrics:
         self.log_mismatches = Counter(
             "pulse_log_mismatches_total", "Tipsets whose streamed logs differ from their receipts.", network, registry=registry
         )
+        self.probe_failures = Counter(
+            "pulse_probe_failures_total", "Probes of the state that gave no sample.", ("network", "probe"), registry=registry
+        )
         self.dead_letters = Counter("pulse_dead_letters_total", "Records that could not be applied.", ("stream",), registry=registry)
         self.consumer_lag_records = Gauge(
             "pulse_consumer_lag_records",

@@ -5,7 +5,7 @@ import time
 import structlog
 
 from streams.account import Account
-from streams.events import Dropped, Event, Incomplete, Live, LogMismatch, Nonsense, OutOfReach, Reorg
+from streams.events import Dropped, Event, Incomplete, Live, LogMismatch, Nonsense, NoSample, OutOfReach, Reorg
 from streams.follower import Follower
 from streams.metrics import ProcessMetrics
 from streams.tasks import Answered
@@ -47,6 +47,9 @@ class Observer:
             case LogMismatch(height):
                 metrics.log_mismatches.labels(network).inc()
                 log.warning("streamed logs and receipts differ", height=height)
+            case NoSample(probe, reason):
+                metrics.probe_failures.labels(network, probe).inc()
+                log.info("a probe gave no sample", probe=probe, reason=reason)
             case OutOfReach(height):
                 log.warning("beyond the node's look-back: this height and those below stay missing", height=height)
 

@@ -5,7 +5,8 @@ from collections.abc import Container
 
 from streams.enrich import Assembled, build
 from streams.memory import Memory
-from streams.records import STREAMS, Hash, LogsRecord, Record, Rewind
+from streams.records import STREAMS, Hash, LogsRecord, Record, Rewind, StateRecord
+from streams.sampler import Sampled
 
 COUNTER_BITS = 32
 """A sequence is the incarnation of the follower, and this many bits that count its records."""
@@ -49,6 +50,23 @@ class Publication:
         )
         self.queue += (tipset, logs)
         return logs
+
+    def sample(self, network: str, sampled: Sampled) -> None:
+        """Queue the record of what was read of the state after a tipset."""
+        link = sampled.link
+        self.queue.append(
+            StateRecord(
+                network=network,
+                sequence=self._number(1),
+                height=link.height,
+                parent_height=sampled.parent_height,
+                hash=link.hash,
+                noticed_at=sampled.noticed_at,
+                timestamp_seconds=link.timestamp_seconds,
+                samples=sampled.samples,
+                failed=tuple(sorted(sampled.failed)),
+            )
+        )
 
     def _number(self, count: int) -> int:
         number, self._next_sequence = self._next_sequence, self._next_sequence + count

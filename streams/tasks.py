@@ -43,6 +43,10 @@ def gather(fetches: Sequence[Fetch[T]]) -> Fetch[list[T]]:
     return [results[index] for index in range(len(fetches))]
 
 
+BACKGROUND_SHARE = 4
+"""One in so many of the places in flight is for requests that nobody is in a hurry for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Done:
     """A task ended, with what its fetch returned."""
@@ -78,6 +82,7 @@ Outcome: TypeAlias = Done | Failed | Answered
 class _Task:
     key: Key
     fetch: Fetch[Any]
+    background: bool = False
     slots: list[Answer | None] = field(default_factory=list)
 
 
@@ -96,6 +101,7 @@ class _Line:
     session: Session = field(default_factory=Session)
     flying: dict[int, _Flight] = field(default_factory=dict)
     queued: deque[tuple[_Task, int, Call]] = field(default_factory=deque)
+    background: deque[tuple[_Task, int, Call]] = field(default_factory=deque)
     tasks: dict[Key, _Task] = field(default_factory=dict)
     budget: float = 0.0
     budget_at: float | None = None
@@ -142,10 +148,10 @@ class Tasks:
         frames, self._frames = self._frames, []
         return frames
 
-    def start(self, endpoint: str, key: Key, fetch: Fetch[Any], now: float) -> list[Outcome]:
-        """Begin a task; one that needs no answer is done at once."""
+    def start(self, endpoint: str, key: Key, fetch: Fetch[Any], now: float, *, background: bool = False) -> list[Outcome]:
+        """Begin a task; one that needs no answer is done at once. In the background it takes a share of what others leave over."""
         line = self._lines[endpoint]
-        task = line.tasks[key] = _Task(key, fetch)
+        task = line.tasks[key] = _Task(key, fetch, background)
         return self._step(endpoint, line, task, None, now)
 
     def answer(self, endpoint: str, number: int, answer: Answer, now: float) -> list[Outcome]:
@@ -182,7 +188,7 @@ class Tasks:
         """When the oldest request in flight will have taken too long, or one that waits for the budget may go."""
         times = [flight.sent_at + self._timeout_seconds for line in self._lines.values() for flight in line.flying.values()]
         if self._per_second is not None:
-            held = [line for line in self._lines.values() if line.queued and len(line.flying) < self._in_flight]
+            held = [line for line in self._lines.values() if self._next(line) is not None]
             times += [(line.budget_at or 0.0) + max(1 - line.budget, 0) / self._per_second for line in held]
         return min(times, default=None)
 
@@ -197,7 +203,8 @@ class Tasks:
         except NodeFault as fault:
             return [self._end(endpoint, line, task, fault)]
         task.slots = [None] * len(calls)
-        line.queued.extend((task, slot, call) for slot, call in enumerate(calls))
+        queue = line.background if task.background else line.queued
+        queue.extend((task, slot, call) for slot, call in enumerate(calls))
         self._fill(endpoint, line, now)
         return []
 
@@ -209,14 +216,21 @@ class Tasks:
 
     def _fill(self, endpoint: str, line: _Line, now: float) -> None:
         self._refill(line, now)
-        while line.queued and len(line.flying) < self._in_flight and line.budget >= 1:
-            task, slot, call = line.queued.popleft()
+        while line.budget >= 1 and (queue := self._next(line)) is not None:
+            task, slot, call = queue.popleft()
             if line.tasks.get(task.key) is not task:
                 continue
             line.budget -= 1
             number, frame = line.session.request(call)
             line.flying[number] = _Flight(task, slot, call, now)
             self._frames.append((endpoint, frame))
+
+    def _next(self, line: _Line) -> deque[tuple[_Task, int, Call]] | None:
+        """The queue whose first request has a place: the background's, if nothing else waits and it has not got its share."""
+        if len(line.flying) >= self._in_flight or line.queued:
+            return line.queued if len(line.flying) < self._in_flight else None
+        busy = sum(1 for flight in line.flying.values() if flight.task.background)
+        return line.background if line.background and busy < max(self._in_flight // BACKGROUND_SHARE, 1) else None
 
     def _refill(self, line: _Line, now: float) -> None:
         if self._per_second is None:

@@ -14,7 +14,7 @@ PURE = {
     *("streams.tasks", "streams.enrich", "streams.follower", "streams.endpoints", "streams.streamed", "streams.memory"),
     *("streams.probes", "streams.greeting", "streams.ranges", "streams.events", "streams.pursuit", "streams.retries"),
     *("streams.publication", "streams.witnesses"),
-    *("streams.sampling", "streams.questions"),
+    *("streams.sampling", "streams.questions", "streams.sampler"),
     *("streams.account", "processors.style", "processors.trail", "processors.sparkline"),
     *("processors.windows", "processors.gas", "processors.classify", "processors.folds", "processors.readings"),
     *("processors.row", "processors.samples", "processors.thresholds", "processors.standings"),

@@ -1,6 +1,7 @@
 """The follower against a world of tipsets: whatever happens to frames and connections, the registers end as the chain."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from streams.events import Dropped, Incomplete, LogMismatch, Policy, Position, R
 from streams.follower import Follower
 from streams.memory import Memory
 from streams.records import LogsRecord, Record, Rewind, TipsetRecord, stream_of
+from streams.sampling import Probe
 from streams.tasks import Answered
 from tests.node.world import GAS_BURN, RISE, SENT, Node, World
 
@@ -50,10 +52,13 @@ class Registers:
 class Harness:
     """A follower between nodes and registers, with time as a number."""
 
-    def __init__(self, nodes: dict[str, Node], policy: Policy | None = None, rng: random.Random | None = None) -> None:
+    def __init__(
+        self, nodes: dict[str, Node], policy: Policy | None = None, rng: random.Random | None = None, probes: Sequence[Probe] = ()
+    ) -> None:
         self.nodes = nodes
         self.policy = policy or Policy()
         self.rng = rng
+        self.probes = probes
         self.now = 1000.0
         self.registers = Registers()
         self.reserved: int | None = None
@@ -69,7 +74,7 @@ class Harness:
     def restart(self, *, lose: int = 0) -> None:
         """A new follower goes on from the registers; the last `lose` records come to the store only later."""
         self.incarnation += 1
-        self.follower = Follower(self.nodes, policy=self.policy)
+        self.follower = Follower(self.nodes, policy=self.policy, probes=self.probes)
         self.connected, self.pending = {}, []
         published = tuple(Published(height, block) for height, block in sorted(self.registers.chain("tipsets").items()))
         self.follower.resume(Position(self.incarnation, published, self.reserved, Memory()))

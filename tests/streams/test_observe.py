@@ -5,7 +5,7 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from streams.errors import NodeFault, Refusal, Silence
-from streams.events import Dropped, Event, Incomplete, Live, LogMismatch, Nonsense, OutOfReach, Reorg, doubts
+from streams.events import Dropped, Event, Incomplete, Live, LogMismatch, Nonsense, NoSample, OutOfReach, Reorg, doubts
 from streams.follower import Follower
 from streams.metrics import ProcessMetrics
 from streams.observe import Observer
@@ -52,6 +52,12 @@ def test_events_of_the_chain(event: Event, metric: str, value: float, observe: O
     """They count under the network."""
     observe(event)
     assert registry.get_sample_value(metric, {"network": "testnet"}) == value
+
+
+def test_a_probe_without_a_sample_counts_under_its_name(observe: Observer, registry: CollectorRegistry) -> None:
+    """So that one that always fails can be told from one that does now and then."""
+    observe(NoSample("power", "no answer in 30 s"))
+    assert registry.get_sample_value("pulse_probe_failures_total", {"network": "testnet", "probe": "power"}) == 1
 
 
 def test_a_reconnect_is_the_second_time_that_an_endpoint_is_live(observe: Observer, registry: CollectorRegistry) -> None:

@@ -260,3 +260,30 @@ def test_an_error_object_is_kept() -> None:
     line.tasks.start("a", KEY, curious(), 0.0)
     line.send()
     assert ends(line.reply("m", error={"code": 12, "message": "null round"})) == [Done(KEY, "a", RpcError(12, "null round"))]
+
+
+def test_the_background_takes_what_others_leave_over() -> None:
+    """Its requests have a share of the places, wait for everybody else's, and are answered like them."""
+    line = Line(in_flight=8)
+    line.tasks.start("a", ("probe", 1), counting("slow", 5), 0.0, background=True)
+    assert line.send() == ["slow0.0", "slow0.1"]
+    line.tasks.start("a", ("tipset", 1), counting("fast", 7), 0.0)
+    assert line.send() == [f"fast0.{place}" for place in range(6)]
+    line.reply("slow0.0")
+    assert line.send() == ["fast0.6"]
+    line.reply("slow0.1")
+    assert line.send() == ["slow0.2"]
+    assert [line.reply(f"fast0.{place}") for place in range(2)]
+    assert line.send() == ["slow0.3"]
+    line.reply("slow0.2")
+    line.reply("slow0.3")
+    assert line.send() == ["slow0.4"]
+    assert ends(line.reply("slow0.4")) == [Done(("probe", 1), "a", [f'"slow0.{place}"' for place in range(5)])]
+
+
+def test_the_background_does_not_wake_anybody_for_a_place() -> None:
+    """Where its share is taken, there is nothing to wake for before an answer comes or is overdue."""
+    line = Line(in_flight=4, per_second=100.0)
+    line.tasks.start("a", ("probe", 1), counting("slow", 3), 0.0, background=True)
+    assert line.send() == ["slow0.0"]
+    assert line.tasks.deadline() == 30.0
