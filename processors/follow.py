@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from processors.exporter import Exporter
 from processors.lease import POLL_SECONDS, Granted, Lease
-from processors.parts import announce, connected_redis, group_of_tasks, node_addresses, serve_http
+from processors.parts import announce, connected_redis, group_of_tasks, node_addresses, policy, serve_http
 from processors.readings import Snapshot
 from processors.sink import held, remembered
 from processors.store import Store
@@ -21,7 +21,7 @@ from processors.worker import patiently
 from streams.chain import Published
 from streams.connections import Address, Connections
 from streams.errors import PulseError, StoreFault, Superseded
-from streams.events import Policy, Position
+from streams.events import Position
 from streams.follower import Follower
 from streams.metrics import ProcessMetrics
 from streams.observe import Observer
@@ -155,7 +155,7 @@ async def _lead(
         addresses,
         chain_id=settings.chain_id,
         network=settings.network,
-        policy=Policy(settings.look_back_epochs, settings.concurrency, settings.stale_after_seconds),
+        policy=policy(settings),
         jitter=random.random,
     )
     longest = max(window.epochs for window in windows)

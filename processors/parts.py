@@ -18,6 +18,7 @@ from processors.store import Store
 from streams.account import Account
 from streams.connections import Address
 from streams.errors import StoreFault, UsageError
+from streams.events import Policy
 from streams.follower import Follower
 from streams.observe import Observer
 from streams.recording import load
@@ -46,6 +47,11 @@ async def group_of_tasks() -> AsyncIterator[asyncio.TaskGroup]:
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         raise error from errors
+
+
+def policy(settings: Settings) -> Policy:
+    """The follower's numbers, as they are set."""
+    return Policy(settings.look_back_epochs, settings.concurrency, settings.stale_after_seconds, traces=settings.traces == "auto")
 
 
 @asynccontextmanager

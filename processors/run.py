@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from processors.catalogue import INDICATORS
 from processors.exporter import Exporter
-from processors.parts import announce, connected_redis, group_of_tasks, node_addresses, serve_http
+from processors.parts import announce, connected_redis, group_of_tasks, node_addresses, policy, serve_http
 from processors.readings import Snapshot
 from processors.registry import Registry
 from processors.sink import LocalSink
@@ -22,7 +22,6 @@ from processors.thresholds import watches
 from processors.windows import parse_all
 from streams.connections import Connections
 from streams.errors import RecordingError
-from streams.events import Policy
 from streams.follower import Follower
 from streams.metrics import ProcessMetrics
 from streams.observe import Observer
@@ -68,7 +67,7 @@ async def _follow(settings: Settings, *, until_end: bool) -> Sequence[Snapshot]:
             addresses,
             chain_id=settings.chain_id,
             network=settings.network,
-            policy=Policy(settings.look_back_epochs, settings.concurrency, settings.stale_after_seconds),
+            policy=policy(settings),
             jitter=random.random,
         )
         sink = LocalSink(redis, windows, registry, metrics)

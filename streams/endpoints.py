@@ -6,6 +6,7 @@ from enum import Enum
 
 from streams.chain import Link
 from streams.records import Hash
+from streams.traces import Tracing
 from streams.wire import Cid
 
 FIRST_DELAY_SECONDS = 0.1
@@ -52,6 +53,9 @@ class Endpoint:
     counts_heights: bool = True
     """Whether it can be asked for tipsets by height."""
 
+    tracing: Tracing = field(default_factory=Tracing)
+    """Whether it is asked for traces."""
+
     connections: int = 0
     """How many connections were begun; the number of the present one."""
 
@@ -92,6 +96,7 @@ class Endpoints:
         endpoint.phase = Phase.REFUSED if refused else Phase.IDLE
         endpoint.retry_at = now + delay * (0.5 + self.jitter() / 2)
         endpoint.reason = reason
+        endpoint.tracing.dropped()
         endpoint.head, endpoint.target = None, None
         if self.leader is endpoint:
             self.leader = None

@@ -5,16 +5,19 @@ built by `build` in the order of the chain, since a factory's child is known onl
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from streams import evidence
 from streams.chain import Link
+from streams.creations import Creations, created, learn_creators, recorded, resurrected
 from streams.errors import NodeFault
 from streams.memory import Memory
 from streams.probes import learn
 from streams.records import Address, Child, Contract, Hash, Log, LogsRecord, Message, TipsetRecord
 from streams.rpc import Call
-from streams.tasks import Fetch
+from streams.tasks import Fetch, gather
+from streams.traces import Inside, Tracing, fetch_traces, inside
 from streams.wire import EAM, Actor, EthBlock, NativeEvent, NativeReceipt, Receipt, read
 
 _EVM_EVENT_KEYS = frozenset(("t1", "t2", "t3", "t4", "d"))
@@ -29,22 +32,33 @@ class Assembled:
     receipts: dict[Hash, Receipt]
     burnt_rise_attofil: int | None
     complaint: str | None
+    creations: Creations = field(default_factory=Creations)
+    inside: Inside | None = None
 
 
-def assemble(link: Link, child: Link | None, memory: Memory, *, native: bool) -> Fetch[Assembled]:
+def assemble(link: Link, child: Link | None, memory: Memory, *, native: bool, tracing: Tracing | None = None) -> Fetch[Assembled]:
     """All about the tipset at `link`; `child` is a tipset on top of it, None where none is known.
+
+    `tracing` is what is known of the node's traces, None where they are not wanted.
 
     Raises:
         NodeFault: the node answered for another tipset, or not at all.
     """
     native = native and child is not None and bool(child.key)
-    block, receipts, natives, rise = yield from _body(link, child if native else None, memory)
+    bodies: list[Fetch[Any]] = [_body(link, child if native else None, memory), fetch_traces(link, tracing)]
+    (block, receipts, natives, rise), traces = yield from gather(bodies)
     by_hash = {receipt.transaction_hash.lower(): receipt for receipt in receipts}
-    yield from learn(link.height, block, receipts, memory, native=native)
+    told = inside(traces, link, by_hash, tracing)
     complaint = _count_complaint(block, by_hash, natives)
+    made = created(block, by_hash, natives if complaint is None else None, told)
+    learning: list[Fetch[Any]] = [
+        learn(link.height, block, receipts, memory, native=native, made=made.addresses),
+        resurrected(made.addresses, link, child if native else None),
+    ]
+    _, old = yield from gather(learning)
     if complaint is None and natives is not None:
         complaint = yield from _events_complaint(block, by_hash, natives, memory)
-    return Assembled(link, block, by_hash, rise, complaint)
+    return Assembled(link, block, by_hash, rise, complaint, made.without(old), told)
 
 
 def _body(link: Link, child: Link | None, memory: Memory) -> Fetch[tuple[EthBlock, list[Receipt], list[NativeReceipt] | None, int | None]]:
@@ -132,7 +146,9 @@ def build(
         child = evidence.child(log.topics, log.data)
         if child is not None:
             memory.learn_child(child, Child(log.emitter, log.topics[0]))
+    learn_creators(assembled.creations, memory)
     messages = tuple(_messages(assembled, memory))
+    creations, inner_burns = recorded(assembled.creations, assembled.inside, messages, memory)
     involved = {one for message in messages for one in (message.receiver, message.created) if one is not None}
     tipset = TipsetRecord(
         network=network,
@@ -148,6 +164,9 @@ def build(
         contracts=_evidence(involved, memory),
         burnt_rise_attofil=assembled.burnt_rise_attofil,
         incomplete=assembled.complaint is not None,
+        creations=creations,
+        inner_burns=inner_burns,
+        traced=assembled.inside is not None,
     )
     grouped = LogsRecord(
         network=network,
@@ -173,7 +192,7 @@ def _messages(assembled: Assembled, memory: Memory) -> Iterable[Message]:
             sender=memory.name(tx.sender.lower()),
             receiver=receiver,
             creates=receiver is None or receiver == EAM,
-            created=receipt.created,
+            created=assembled.creations.direct.get(tx.hash.lower()),
             succeeded=receipt.succeeded,
             gas_used=int(receipt.gas_used, 16),
             gas_limit=int(tx.gas, 16),

@@ -20,6 +20,7 @@ class Policy:
         request_timeout_seconds: how long an answer may take.
         incomplete_retries: how often receipts that seem incomplete are read again before they are published as such.
         incomplete_delay_seconds: the pause before the first of these; it doubles.
+        traces: whether nodes are asked what ran inside of messages.
     """
 
     look_back_epochs: int = 2000
@@ -28,6 +29,7 @@ class Policy:
     request_timeout_seconds: float = 30.0
     incomplete_retries: int = 3
     incomplete_delay_seconds: float = 0.5
+    traces: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec.structs import replace
+
 from streams.records import Address, Child, Contract, Hash
 from streams.wire import actor_id, may_have_eth_name
 
@@ -20,6 +22,8 @@ class Memory:
     without_code: dict[Address, int] = field(default_factory=dict)
     names: dict[Address, Address] = field(default_factory=dict)
     children: dict[Address, Child] = field(default_factory=dict)
+    creators: dict[Address, Address] = field(default_factory=dict)
+    """The contract that made a contract, as traces tell."""
     burnt_attofil: dict[Hash, dict[int, int]] = field(default_factory=dict)
     """The balance of f099 after a tipset, by the height of the next one: the cron of null rounds in between may burn as well."""
     learnt: list[Contract] = field(default_factory=list)
@@ -38,9 +42,11 @@ class Memory:
 
     def learn(self, contract: Contract) -> None:
         """Keep the evidence about a contract, for this run and (through `learnt`) the next."""
-        child = self.children.get(contract.address)
-        if child is not None and contract.child_of is None:
-            contract = _with_parent(contract, child)
+        contract = replace(
+            contract,
+            child_of=contract.child_of or self.children.get(contract.address),
+            created_by=contract.created_by or self.creators.get(contract.address),
+        )
         self.contracts[contract.address] = contract
         self.without_code.pop(contract.address, None)
         self.learnt.append(contract)
@@ -53,6 +59,14 @@ class Memory:
         known = self.contracts.get(address)
         if known is not None and known.child_of is None:
             self.learn(known)
+
+    def learn_creator(self, address: Address, creator: Address) -> None:
+        """A trace shows that the contract `creator` made `address`."""
+        known = self.contracts.get(address)
+        if known is None:
+            self.creators[address] = creator
+        elif known.created_by is None:
+            self.learn(replace(known, created_by=creator))
 
     def learn_burnt(self, parent: Hash, height: int, balance_attofil: int) -> None:
         """The balance of f099 in the state before the tipset at `height` on top of `parent` runs."""
@@ -80,15 +94,3 @@ class Memory:
 
 def _is_native(address: Address) -> bool:
     return actor_id(address) is not None
-
-
-def _with_parent(contract: Contract, child: Child) -> Contract:
-    return Contract(
-        contract.address,
-        contract.code_hash,
-        contract.implementation,
-        contract.selectors,
-        contract.topics,
-        contract.interfaces,
-        child,
-    )

@@ -1,5 +1,8 @@
 """Who is in a tipset: the other names of actors, and the evidence about contracts, asked of the node where it is not known."""
 
+from collections.abc import Iterable
+from itertools import islice
+
 from eth_utils.crypto import keccak
 
 from streams import evidence
@@ -10,11 +13,14 @@ from streams.rpc import Answer, Call
 from streams.tasks import Fetch, gather
 from streams.wire import Actor, EthBlock, HexData, Receipt, actor_id, eth_name, may_have_eth_name, read
 
-_WORD = 32
+MOST_CREATED = 200
+"""How many contracts that contracts made in one tipset are looked at; the others are when somebody calls them."""
 
 
-def learn(height: int, block: EthBlock, receipts: list[Receipt], memory: Memory, *, native: bool) -> Fetch[None]:
-    """Learn the names and the code of everybody in this tipset who is not known yet."""
+def learn(
+    height: int, block: EthBlock, receipts: list[Receipt], memory: Memory, *, native: bool, made: Iterable[Address] = ()
+) -> Fetch[None]:
+    """Learn the names and the code of everybody in this tipset who is not known yet, and of those who were `made` in it."""
     memory.trim()
     receivers = {tx.to.lower() for tx in block.transactions if tx.to is not None}
     if native:
@@ -22,7 +28,7 @@ def learn(height: int, block: EthBlock, receipts: list[Receipt], memory: Memory,
         unnamed = sorted(one for one in actors if may_have_eth_name(one) and one not in memory.names)
         yield from gather([_learn_name(one, height, memory) for one in unnamed])
     emitters = {log.address.lower() for receipt in receipts for log in receipt.logs}
-    created = {one.created for one in receipts if one.created is not None}
+    created = {one.created for one in receipts if one.created is not None} | set(islice(made, MOST_CREATED))
     for certain in emitters | created:
         memory.without_code.pop(certain, None)
     asked = {memory.name(one) for one in receivers | emitters | created}
@@ -55,11 +61,15 @@ def fetch_contract(address: Address) -> Fetch[Contract | None]:
     code = _bytes(answer)
     if not code:
         return None
-    slot, *probes = yield (
+    slot, beacon, *probes = yield (
         Call("eth_getStorageAt", (address, evidence.IMPLEMENTATION_SLOT, "latest")),
-        *(Call("eth_call", ({"to": address, "data": _supports(one)}, "latest")) for one in evidence.INTERFACES),
+        Call("eth_getStorageAt", (address, evidence.BEACON_SLOT, "latest")),
+        *(_view(address, _supports(one)) for one in evidence.INTERFACES),
     )
-    implementation = evidence.minimal_proxy_target(code) or _slot_address(slot)
+    implementation = evidence.minimal_proxy_target(code) or _word_address(slot)
+    if implementation is None and (by := _word_address(beacon)) is not None:
+        (answer,) = yield (_view(by, evidence.BEACON_CALL),)
+        implementation = _word_address(answer)
     behind = b""
     if implementation is not None:
         (answer,) = yield (_code(implementation),)
@@ -87,9 +97,13 @@ def _bytes(answer: Answer) -> bytes:
         raise NodeFault(f"{answer.call.method}: {error}") from error
 
 
-def _slot_address(answer: Answer) -> Address | None:
-    word = _bytes(answer) if answer.result is not None else b""
-    return "0x" + word[-20:].hex() if len(word) == _WORD and any(word) else None
+def _view(address: Address, data: str) -> Call:
+    return Call("eth_call", ({"to": address, "data": data}, "latest"))
+
+
+def _word_address(answer: Answer) -> Address | None:
+    """The address in a word that was read, None for none: zero, another length, or a word that is more than an address."""
+    return evidence.address_in("0x" + _bytes(answer).hex()) if answer.result is not None else None
 
 
 def _supports(interface: str) -> str:

@@ -32,6 +32,7 @@ class Questions:
     def __init__(self, policy: Policy) -> None:
         self.retries = Retries(policy.incomplete_retries, policy.incomplete_delay_seconds)
         self._ahead = policy.concurrency
+        self._traces = policy.traces
         self._assembled: dict[Hash, Assembled] = {}
         self._prefetched: set[int] = set()
 
@@ -58,8 +59,9 @@ class Questions:
         self._prefetched.clear()
         path = list(islice(pursuit.path, self._ahead + 1))
         above = (*path[1:], leader.head if len(path) <= self._ahead else None)
+        tracing = leader.tracing if self._traces else None
         return [
-            (("tipset", link.hash), partial(assemble, link, child, memory, native=leader.native))
+            (("tipset", link.hash), partial(assemble, link, child, memory, native=leader.native, tracing=tracing))
             for link, child in list(zip(path, above, strict=True))[: self._ahead]
             if link.hash not in self._assembled
         ]

@@ -40,7 +40,8 @@ class Contract(Struct, frozen=True, omit_defaults=True):
     """What the node's code at an address tells about its class; fetched once per contract by the follower.
 
     `selectors` and `topics` are those of `streams.evidence` that stand in the code (of the implementation, for a proxy);
-    `interfaces` are the ERC-165 ids that `supportsInterface` confirmed.
+    `interfaces` are the ERC-165 ids that `supportsInterface` confirmed. `child_of` is what a factory announced, `created_by` the
+    contract that a trace saw creating this one.
     """
 
     address: Address
@@ -50,6 +51,26 @@ class Contract(Struct, frozen=True, omit_defaults=True):
     topics: tuple[Hash, ...] = ()
     interfaces: tuple[str, ...] = ()
     child_of: Child | None = None
+    created_by: Address | None = None
+
+
+class Creation(Struct, frozen=True, array_like=True):
+    """A contract that a tipset made. `message` is the place of the message in the record; `creator` is its sender or, for an
+    `internal` creation, the contract that called for it. `code_hash` is None where there is no code any more.
+    """
+
+    address: Address
+    creator: Address
+    code_hash: Hash | None
+    message: int
+    internal: bool
+
+
+class InnerBurn(Struct, frozen=True, array_like=True):
+    """FIL that reached f099 by calls inside the message at the place `message` of the record, not by the message itself."""
+
+    message: int
+    value_attofil: int
 
 
 class Message(Struct, frozen=True, array_like=True):
@@ -89,7 +110,9 @@ class TipsetRecord(Struct, frozen=True, tag="tipset", kw_only=True):
     `parent_height` is None where the parent was not seen: then the record speaks for `height` alone. `contracts` has the
     evidence of every receiver or created address that has EVM code, so a receiver that is not listed is no contract.
     `burnt_rise_attofil` is how much the balance of f099 rose by executing this tipset, None where the node can not say.
-    `noticed_at` is the Unix time at which the node first announced the tipset.
+    `noticed_at` is the Unix time at which the node first announced the tipset. `traced` says that the node told what ran inside of
+    the messages: without it, `creations` are those of the receipts alone, and `inner_burns` are not known. Records of before there were
+    creations have None for them.
     """
 
     version: int = VERSION
@@ -106,6 +129,9 @@ class TipsetRecord(Struct, frozen=True, tag="tipset", kw_only=True):
     contracts: tuple[Contract, ...] = ()
     burnt_rise_attofil: int | None = None
     incomplete: bool = False
+    creations: tuple[Creation, ...] | None = None
+    inner_burns: tuple[InnerBurn, ...] = ()
+    traced: bool = False
 
 
 class LogsRecord(Struct, frozen=True, tag="logs", kw_only=True):

@@ -21,10 +21,11 @@ NO_SUCH_METHOD = -32601
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A question to the node."""
+    """A question to the node; after `patience_seconds` it counts as refused, without them a missing answer ends the whole fetch."""
 
     method: str
     params: tuple[Any, ...] = ()
+    patience_seconds: float | None = None
 
 
 class RpcError(Struct, frozen=True):

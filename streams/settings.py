@@ -225,6 +225,7 @@ class Settings(BaseSettings):
     thresholds: dict[str, Threshold] = {}
     preset: Literal["default", "article"] = "default"
     registry: Path | None = None
+    traces: Literal["auto", "off"] = "auto"
     look_back_epochs: int = Field(default=2000, ge=0)
     concurrency: int = Field(default=8, ge=1, le=256)
     stale_after_seconds: float = Field(default=120.0, gt=0, allow_inf_nan=False)

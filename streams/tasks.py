@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
 from streams.errors import NodeFault, Silence
-from streams.rpc import Answer, Call, Session
+from streams.rpc import Answer, Call, RpcError, Session
 
 T = TypeVar("T")
 Key: TypeAlias = tuple[str, object]
@@ -162,10 +162,7 @@ class Tasks:
             return []
         outcome = "ok" if answer.error is None else "error"
         outcomes: list[Outcome] = [Answered(endpoint, flight.call.method, outcome, now - flight.sent_at)]
-        task = flight.task
-        task.slots[flight.slot] = answer
-        if line.tasks.get(task.key) is task and all(slot is not None for slot in task.slots):
-            outcomes += self._step(endpoint, line, task, tuple(slot for slot in task.slots if slot is not None), now)
+        outcomes += self._take(endpoint, line, flight, answer, now)
         self._fill(endpoint, line, now)
         return outcomes
 
@@ -173,12 +170,14 @@ class Tasks:
         """Give up what was not answered in time."""
         outcomes: list[Outcome] = []
         for endpoint, line in self._lines.items():
-            late = [number for number, flight in line.flying.items() if now - flight.sent_at >= self._timeout_seconds]
+            late = [number for number, flight in line.flying.items() if now >= self._late_at(flight)]
             for number in late:
                 flight = line.flying.pop(number)
                 line.session.forget(number)
                 outcomes.append(Answered(endpoint, flight.call.method, "timeout", now - flight.sent_at))
-                if line.tasks.get(flight.task.key) is flight.task:
+                if flight.call.patience_seconds is not None:
+                    outcomes += self._take(endpoint, line, flight, Answer(flight.call, error=RpcError(message="no answer in time")), now)
+                elif line.tasks.get(flight.task.key) is flight.task:
                     fault = Silence(f"{flight.call.method}: no answer in {self._timeout_seconds:g} s")
                     outcomes.append(self._end(endpoint, line, flight.task, fault))
             self._fill(endpoint, line, now)
@@ -186,11 +185,23 @@ class Tasks:
 
     def deadline(self) -> float | None:
         """When the oldest request in flight will have taken too long, or one that waits for the budget may go."""
-        times = [flight.sent_at + self._timeout_seconds for line in self._lines.values() for flight in line.flying.values()]
+        times = [self._late_at(flight) for line in self._lines.values() for flight in line.flying.values()]
         if self._per_second is not None:
             held = [line for line in self._lines.values() if self._next(line) is not None]
             times += [(line.budget_at or 0.0) + max(1 - line.budget, 0) / self._per_second for line in held]
         return min(times, default=None)
+
+    def _late_at(self, flight: _Flight) -> float:
+        patience = flight.call.patience_seconds
+        return flight.sent_at + (self._timeout_seconds if patience is None else min(patience, self._timeout_seconds))
+
+    def _take(self, endpoint: str, line: _Line, flight: _Flight, answer: Answer, now: float) -> list[Outcome]:
+        """Put an answer into its place; with the last one of a batch the task goes on."""
+        task = flight.task
+        task.slots[flight.slot] = answer
+        if line.tasks.get(task.key) is not task or any(slot is None for slot in task.slots):
+            return []
+        return self._step(endpoint, line, task, tuple(slot for slot in task.slots if slot is not None), now)
 
     def _step(self, endpoint: str, line: _Line, task: _Task, answers: tuple[Answer, ...] | None, now: float) -> list[Outcome]:
         try:

@@ -30,7 +30,8 @@ EAM: Address = "0xff0000000000000000000000000000000000000a"
 BURNT_FUNDS: Address = "0xff00000000000000000000000000000000000063"
 """f099: its balance is all the FIL ever burnt."""
 
-_MASK = "0xff" + "00" * 11
+MASK = "0xff" + "00" * 11
+"""How the `0x` form of an actor's id begins; 8 bytes of id follow."""
 _FIRST_USER_ACTOR = 100
 
 
@@ -151,6 +152,8 @@ class NativeReceipt(Struct, frozen=True, rename="pascal"):
     exit_code: int
     gas_used: int
     events_root: Cid | None = None
+    answer: str | None = field(name="Return", default=None)
+    """What the actor returned, as base64."""
 
 
 class EventEntry(Struct, frozen=True, rename="pascal"):
@@ -165,11 +168,40 @@ class NativeEvent(Struct, frozen=True, rename="pascal"):
     entries: list[EventEntry]
 
 
+class TraceAction(Struct, frozen=True, rename="camel"):
+    """What a trace did: `init` of creations, `call_type` and `to` of calls."""
+
+    sender: str = field(name="from", default="")
+    to: str | None = None
+    value: Quantity | None = None
+    call_type: str = ""
+    init: str = ""
+
+
+class TraceResult(Struct, frozen=True, rename="camel"):
+    """What came of it: the `address` of a creation."""
+
+    address: HexAddress | None = None
+
+
+class Trace(Struct, frozen=True, rename="camel"):
+    """An element of `trace_block`: one call or creation inside a message."""
+
+    type: str
+    trace_address: tuple[int, ...]
+    transaction_hash: HexHash
+    block_hash: HexHash
+    action: TraceAction
+    result: TraceResult | None = None
+    error: str | None = None
+
+
 class Actor(Struct, frozen=True, rename="pascal"):
     """`Filecoin.StateGetActor`."""
 
     balance: Amount
     delegated_address: str | None = None
+    code: Cid | None = None
 
 
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
@@ -207,7 +239,7 @@ def tipset_hash(cids: list[Cid] | tuple[Cid, ...]) -> Hash:
 
 def actor_id(address: Address) -> int | None:
     """The id in a masked address (`0xff` + 11 zero bytes + id), None for any other."""
-    return int(address[len(_MASK) :], 16) if address.startswith(_MASK) else None
+    return int(address[len(MASK) :], 16) if address.startswith(MASK) else None
 
 
 def may_have_eth_name(address: Address) -> bool:

@@ -16,6 +16,7 @@ PURE = {
     *("streams.publication", "streams.witnesses"),
     *("streams.sampling", "streams.questions", "streams.sampler"),
     *("streams.account", "processors.style", "processors.trail", "processors.sparkline"),
+    *("streams.traces", "streams.creations", "streams.addresses"),
     *("processors.windows", "processors.gas", "processors.classify", "processors.folds", "processors.readings"),
     *("processors.row", "processors.samples", "processors.thresholds", "processors.standings"),
     *("processors.rows_chain", "processors.rows_pulse", "processors.catalogue", "processors.rules", "processors.page"),

@@ -252,6 +252,35 @@ def test_incomplete_receipts_are_read_again() -> None:
     assert [event.height for event in one.events if isinstance(event, Incomplete)] == [3]
 
 
+class Mute(Node):
+    """Says nothing at all when it is asked for traces."""
+
+    def answer(self, frame: bytes) -> list[bytes]:
+        """What a node of the world answers, but for traces."""
+        return [] if b"trace_block" in frame else super().answer(frame)
+
+
+@pytest.mark.parametrize("kind", ["told", "refused", "mute", "off"])
+def test_traces_never_stop_a_tipset(kind: str) -> None:
+    """A node that refuses them, or says nothing, is followed all the same, and is not asked for long."""
+    world = World()
+    world.advance(*[0] * 12)
+    node = Mute(world) if kind == "mute" else Node(world)
+    node.traces = kind == "told"
+    one = Harness({"a": node}, Policy(traces=kind != "off"))
+    one.settle(15)
+    start = min(one.registers.chain("tipsets"))
+    for _ in range(6):
+        world.advance(0)
+        one.tell("a", node.see(world.head))
+        one.settle(15)
+    one.check(world, start)
+    assert {record.traced for record in one.taken if isinstance(record, TipsetRecord)} == {kind == "told"}
+    assert not [event for event in one.events if isinstance(event, Dropped)]
+    asked = [event for event in one.events if isinstance(event, Answered) and event.method == "trace_block"]
+    assert len(asked) == {"told": len(one.registers.chain("tipsets")), "refused": 3, "mute": 3, "off": 0}[kind]
+
+
 def test_a_gap_beyond_the_look_back_is_left_missing() -> None:
     """After a long absence only the look-back is filled, and the unfinalised part from before is undone."""
     world = World()

@@ -31,6 +31,8 @@ class Chain:
     def __init__(self, **codes: Any) -> None:
         self.codes: dict[str, Any] = {}
         self.slots: dict[str, Any] = {}
+        self.beacons: dict[str, Any] = {}
+        self.implementations: dict[str, Any] = {}
         self.supported: dict[str, Any] = {}
         self.actors: dict[str, Any] = {}
         self.refusal = "actor not found"
@@ -43,8 +45,10 @@ class Chain:
             case "eth_getCode":
                 result = self.codes.get(call.params[0], "0x")
             case "eth_getStorageAt":
-                assert call.params[1] == evidence.IMPLEMENTATION_SLOT
-                result = self.slots.get(call.params[0], ZERO)
+                slots = {evidence.IMPLEMENTATION_SLOT: self.slots, evidence.BEACON_SLOT: self.beacons}
+                result = slots[call.params[1]].get(call.params[0], ZERO)
+            case "eth_call" if call.params[0]["data"] == evidence.BEACON_CALL:
+                result = self.implementations.get(call.params[0]["to"])
             case "eth_call":
                 data = call.params[0]["data"]
                 assert len(data) == 2 + 8 + 64
@@ -103,7 +107,32 @@ def test_a_minimal_proxy_names_its_implementation_in_its_code() -> None:
     assert (found.implementation, found.selectors) == (LOGIC, (SELECTOR,))
 
 
-@pytest.mark.parametrize("slot", [ZERO, "0x", "0x01", None])
+@pytest.mark.parametrize(
+    "answer, implementation", [("0x" + "00" * 12 + LOGIC[2:], LOGIC), (ZERO, None), ("0x", None), (None, None), ("0x" + "ff" * 32, None)]
+)
+def test_a_beacon_is_followed_to_its_implementation(answer: str | None, implementation: str | None) -> None:
+    """The slot of EIP-1967 names the beacon, which is asked; one that will not say leaves the proxy without an implementation."""
+    chain = Chain()
+    chain.codes = {PROXY: PLAIN, LOGIC: CODE}
+    chain.beacons[PROXY] = "0x" + "00" * 12 + "be" * 20
+    chain.implementations["0x" + "be" * 20] = answer
+    found = ask(fetch_contract(PROXY), chain)
+    assert found is not None
+    assert (found.implementation, found.selectors) == (implementation, (SELECTOR,) if implementation else ())
+
+
+def test_the_slot_of_an_implementation_wins_over_a_beacon() -> None:
+    """As EIP-1967 says; the beacon is not even asked."""
+    chain = Chain()
+    chain.codes = {PROXY: PLAIN, LOGIC: CODE}
+    chain.slots[PROXY], chain.beacons[PROXY] = ("0x" + "00" * 12 + one for one in (LOGIC[2:], "be" * 20))
+    found = ask(fetch_contract(PROXY), chain)
+    assert found is not None
+    assert found.implementation == LOGIC
+    assert evidence.BEACON_CALL not in [call.params[0]["data"] for call in chain.asked if call.method == "eth_call"]
+
+
+@pytest.mark.parametrize("slot", [ZERO, "0x", "0x01", "0x" + "ff" * 32, None])
 def test_an_empty_or_odd_slot_is_no_proxy(slot: str | None) -> None:
     """Only a whole word that is not 0 is an address, and a node that will not tell the slot does not stop the rest."""
     chain = Chain()

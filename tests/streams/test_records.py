@@ -14,6 +14,8 @@ from streams.records import (
     VERSION,
     Child,
     Contract,
+    Creation,
+    InnerBurn,
     Log,
     LogsRecord,
     Message,
@@ -46,6 +48,7 @@ CONTRACTS = st.lists(
         topics=st.lists(HASHES, max_size=2).map(tuple),
         interfaces=st.lists(SELECTORS, max_size=2).map(tuple),
         child_of=st.none() | st.builds(Child, ADDRESSES, HASHES),
+        created_by=st.none() | ADDRESSES,
     ),
     max_size=2,
 ).map(tuple)
@@ -64,6 +67,7 @@ MESSAGES = st.builds(
     value_attofil=AMOUNTS,
     selector=st.just("") | SELECTORS,
 )
+CREATIONS = st.builds(Creation, ADDRESSES, ADDRESSES, st.none() | HASHES, st.integers(0, 10**6), st.booleans())
 LOGS = st.builds(Log, st.integers(0, 10**6), st.integers(0, 10**6), ADDRESSES, st.lists(HASHES, max_size=4).map(tuple), hexes(10))
 COMMON = {"network": st.text(max_size=9), "sequence": SEQUENCES, "height": HEIGHTS}
 PLACE = {"parent_height": st.none() | HEIGHTS, "hash": HASHES, "noticed_at": TIMES, "contracts": CONTRACTS}
@@ -78,6 +82,9 @@ RECORDS = st.one_of(
         messages=st.lists(MESSAGES, max_size=3).map(tuple),
         burnt_rise_attofil=st.none() | AMOUNTS,
         incomplete=st.booleans(),
+        creations=st.none() | st.lists(CREATIONS, max_size=3).map(tuple),
+        inner_burns=st.lists(st.builds(InnerBurn, st.integers(0, 10**6), AMOUNTS), max_size=3).map(tuple),
+        traced=st.booleans(),
     ),
     st.builds(LogsRecord, **COMMON, **PLACE, logs=st.lists(LOGS, max_size=3).map(tuple)),
     st.builds(
@@ -114,6 +121,28 @@ def test_the_version_is_written_and_may_be_left_out() -> None:
     written = json.loads(encode(REWIND))
     assert written.pop("version") == VERSION
     assert decode(json.dumps(written).encode()) == REWIND
+
+
+def test_a_record_of_before_there_were_creations_is_read() -> None:
+    """It says nothing of them, and was not traced; its contracts were made by nobody knows whom."""
+    record = TipsetRecord(
+        network="net",
+        sequence=1,
+        height=5,
+        parent_height=4,
+        hash="0x1",
+        parent_hash="0x2",
+        timestamp_seconds=9,
+        noticed_at=1.5,
+        base_fee_attofil=7,
+        contracts=(Contract("0x3", "0x4"),),
+    )
+    written = json.loads(encode(record))
+    for name in ("creations", "inner_burns", "traced"):
+        del written[name]
+    assert "created_by" not in written["contracts"][0]
+    assert decode(json.dumps(written).encode()) == record
+    assert (record.creations, record.inner_burns, record.traced) == (None, (), False)
 
 
 @pytest.mark.parametrize("record", [{"type": "rewind"}, {"type": "something new"}, {}])

@@ -287,3 +287,33 @@ def test_the_background_does_not_wake_anybody_for_a_place() -> None:
     line.tasks.start("a", ("probe", 1), counting("slow", 3), 0.0, background=True)
     assert line.send() == ["slow0.0"]
     assert line.tasks.deadline() == 30.0
+
+
+def test_a_question_with_a_patience_of_its_own_ends_nothing() -> None:
+    """Unanswered it counts as refused, with the others' answers kept; a late answer is ignored."""
+
+    def patient() -> Fetch[list[bool]]:
+        answers = yield (Call("quick"), Call("slow", (), 10.0))
+        return [answer.result is not None for answer in answers]
+
+    line = Line(timeout_seconds=30.0)
+    line.tasks.start("a", KEY, patient(), 0.0)
+    line.send()
+    assert ends(line.reply("quick", 1.0)) == []
+    assert line.tasks.deadline() == 10.0
+    assert line.tasks.expire(9.9) == []
+    assert line.tasks.expire(10.0) == [Answered("a", "slow", "timeout", 10.0), Done(KEY, "a", [True, False])]
+    assert line.reply("slow", 11.0) == []
+
+
+def test_no_patience_is_longer_than_the_timeout() -> None:
+    """The shorter of the two counts."""
+
+    def patient() -> Fetch[bool]:
+        (answer,) = yield (Call("slow", (), 100.0),)
+        return answer.error is not None
+
+    line = Line(timeout_seconds=30.0)
+    line.tasks.start("a", KEY, patient(), 0.0)
+    line.send()
+    assert ends(line.tasks.expire(30.0)) == [Done(KEY, "a", True)]
