@@ -9,23 +9,23 @@ learnt something since.
 Redis 6.2 or later, or Valkey, also as a cluster: every key of a network lives in one slot.
 """
 
-import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha1
 from importlib.resources import files
 from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
-from processors import packing
+from processors import packing, series
+from processors.faults import faults, other_schema
 from processors.folds import Contribution
 from processors.packing import Config
 from processors.readings import Snapshot
+from processors.series import Series
 from processors.windows import Window
-from streams.errors import RecordFault, StoreFault, UsageError
+from streams.errors import RecordFault, StoreFault
 from streams.records import COUNTED_STREAMS, Contract, LogsRecord, Record, Rewind, StateRecord, Stream, TipsetRecord, stream_of
 
 SCHEMA = 1
@@ -90,7 +90,7 @@ class _Keys:
     """
 
     def __init__(self, network: str) -> None:
-        prefix = f"pulse:{{{network}}}:"
+        self.prefix = prefix = f"pulse:{{{network}}}:"
         self.config = prefix + "config"
         self.latest = prefix + "latest"
         self.contracts = prefix + "contracts"
@@ -100,47 +100,13 @@ class _Keys:
         self.script = {stream: [self.config, *(f"{prefix}{stream}:{name}" for name in names)] for stream in COUNTED_STREAMS}
 
 
-@contextmanager
-def _redis_faults() -> Iterator[None]:
-    """Every error of Redis, as one of ours."""
-    try:
-        yield
-    except OutOfMemoryError as error:
-        raise StoreFault("Redis is out of memory: raise its maxmemory, or configure shorter windows") from error
-    except ResponseError as error:
-        text = str(error)
-        if text.startswith("SCHEMA"):
-            raise UsageError(_other_schema(text.removeprefix("SCHEMA").strip())) from error
-        if "OOM" in text:
-            raise StoreFault("Redis is out of memory: raise its maxmemory, or configure shorter windows") from error
-        raise StoreFault(f"Redis refuses: {text}") from error
-    except (RedisError, OSError) as error:
-        raise StoreFault(f"Redis is away: {error}") from error
-
-
-@contextmanager
-def _faults() -> Iterator[None]:
-    """What Redis refuses as StoreFault. A cancellation stays one: the client may turn it into a broken connection, or into nothing."""
-    try:
-        with _redis_faults():
-            yield
-    finally:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise asyncio.CancelledError
-
-
-def _other_schema(found: object) -> str:
-    return f"redis_url: the data there have schema {found}, this release needs {SCHEMA}: use another server or database, or empty that one"
-
-
 async def networks(redis: Redis) -> list[str]:
     """The networks that anything was ever configured for on this Redis.
 
     Raises:
         StoreFault: Redis is away or refuses.
     """
-    with _faults():
+    with faults(SCHEMA):
         return sorted(name.decode() for name in await cast("Any", redis).smembers(NETWORKS))
 
 
@@ -164,6 +130,8 @@ class Store:
         self._survive_reorg_epochs = survive_reorg_epochs
         self._keys = _Keys(network)
         self._config: bytes | None = None
+        self.series = Series(redis, self._keys.prefix)
+        """The samples of the state."""
 
     async def configure(self, windows: Sequence[Window]) -> None:
         """Make these the windows, for every process. Totals of new ones are built from what is kept, others are dropped.
@@ -172,7 +140,7 @@ class Store:
         """
         config = Config(SCHEMA, self._survive_reorg_epochs, tuple((window.name, window.epochs) for window in windows))
         packed = _pack(config)
-        with _faults():
+        with faults(SCHEMA):
             found = await self._redis.get(self._keys.config)
             if found is not None:
                 _configured(found)
@@ -193,7 +161,7 @@ class Store:
         stream = stream_of(record)
         match record:
             case StateRecord() | Rewind(stream="state"):
-                return Applied("applied", None)
+                return Applied(await self.series.apply(record, sequence), None)
             case Rewind():
                 answer = await self._run_of(stream, sequence, record.height, record.top, "e")
             case TipsetRecord() | LogsRecord():
@@ -247,22 +215,23 @@ class Store:
 
     async def snapshot(self) -> Snapshot:
         """Everything accounted for, of one moment and in one round trip; it costs the same however much history is kept."""
-        with _faults():
+        with faults(SCHEMA):
             answers = await self._read()
             if any(isinstance(answer, NoScriptError) for answer in answers):
                 await self._redis.script_load(_SCRIPT)
+                await self.series.load()
                 answers = await self._read()
             for answer in answers:
                 if isinstance(answer, Exception):
                     raise answer
-        packed, latest, *by_stream = answers
+        packed, latest, *by_stream, sampled = answers
         shown = {name.decode(): value.decode() for name, value in latest.items()}
         if packed is None:
-            return Snapshot(self._network, {}, shown)
+            return Snapshot(self._network, {}, shown, series.reading(sampled))
         config = _configured(packed)
         shown |= packing.facts(by_stream[COUNTED_STREAMS.index("tipsets")][2])
         readings = {stream: packing.reading(config, answer) for stream, answer in zip(COUNTED_STREAMS, by_stream, strict=True)}
-        return Snapshot(self._network, readings, shown)
+        return Snapshot(self._network, readings, shown, series.reading(sampled))
 
     async def _read(self) -> list[Any]:
         pipeline = self._redis.pipeline(transaction=True)
@@ -270,6 +239,7 @@ class Store:
         pipeline.hgetall(self._keys.latest)
         for keys in self._keys.script.values():
             pipeline.evalsha(_DIGEST, len(keys), *keys, "read", _pack([]))
+        self.series.read(pipeline)
         answers: list[Any] = await pipeline.execute(raise_on_error=False)
         return answers
 
@@ -280,7 +250,7 @@ class Store:
 
     async def origin(self) -> Origin:
         """Which run of the server answers, and the incarnation that it knows of."""
-        with _faults():
+        with faults(SCHEMA):
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.info("server")
             pipeline.get(self._keys.incarnation)
@@ -297,29 +267,29 @@ class Store:
 
     async def reserved(self) -> int | None:
         """The height up to which anything may have been published, None if there was no `reserve` yet."""
-        with _faults():
+        with faults(SCHEMA):
             found = await self._redis.get(self._keys.reserved)
         return None if found is None else int(found)
 
     async def _larger(self, key: str, least: int, step: int) -> int:
-        with _faults():
+        with faults(SCHEMA):
             return int(await self._redis.eval(_LARGER, 1, key, least, step))
 
     async def write_facts(self, facts: Mapping[str, str]) -> None:
         """Show these in `Snapshot.latest`, beside the facts of the newest tipset."""
         if facts:
-            with _faults():
+            with faults(SCHEMA):
                 await self._redis.hset(self._keys.latest, mapping=dict(facts))
 
     async def save_contracts(self, contracts: Iterable[Contract]) -> None:
         """Keep the evidence of contracts, so that it needs no asking again."""
         if mapping := {contract.address: msgspec.json.encode(contract) for contract in contracts}:
-            with _faults():
+            with faults(SCHEMA):
                 await self._redis.hset(self._keys.contracts, mapping=mapping)
 
     async def load_contracts(self) -> dict[str, Contract]:
         """The evidence kept, by address; what this release can not read is left out and so asked for again."""
-        with _faults():
+        with faults(SCHEMA):
             found = await self._redis.hgetall(self._keys.contracts)
         contracts: dict[str, Contract] = {}
         for address, value in found.items():
@@ -332,7 +302,7 @@ class Store:
     async def _call(self, command: str, stream: Stream, argument: object) -> list[Any]:
         """The script's answer. A Redis that lost its scripts or its configuration gets them again."""
         keys = self._keys.script[stream]
-        with _faults():
+        with faults(SCHEMA):
             for _ in range(_TRIES):
                 try:
                     answer: list[Any] = await self._redis.evalsha(_DIGEST, len(keys), *keys, command, _pack(argument))
@@ -354,7 +324,7 @@ def _configured(packed: bytes) -> Config:
     try:
         schema = msgspec.msgpack.decode(packed, type=list[Any])[0]
         if schema != SCHEMA:
-            raise UsageError(_other_schema(schema))
+            raise other_schema(schema, SCHEMA)
         return msgspec.msgpack.decode(packed, type=Config)
     except (msgspec.MsgspecError, IndexError) as error:
-        raise UsageError(_other_schema("unknown")) from error
+        raise other_schema("unknown", SCHEMA) from error

@@ -1,0 +1,45 @@
+"""Every error of Redis, as one of ours."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
+
+from streams.errors import StoreFault, UsageError
+
+
+def other_schema(found: object, needed: int) -> UsageError:
+    """The data on this server are of another release."""
+    return UsageError(
+        f"redis_url: the data there have schema {found}, this release needs {needed}: use another server or database, or empty that one"
+    )
+
+
+@contextmanager
+def _redis_faults(schema: int) -> Iterator[None]:
+    try:
+        yield
+    except OutOfMemoryError as error:
+        raise StoreFault("Redis is out of memory: raise its maxmemory, or configure shorter windows") from error
+    except ResponseError as error:
+        text = str(error)
+        if text.startswith("SCHEMA"):
+            raise other_schema(text.removeprefix("SCHEMA").strip(), schema) from error
+        if "OOM" in text:
+            raise StoreFault("Redis is out of memory: raise its maxmemory, or configure shorter windows") from error
+        raise StoreFault(f"Redis refuses: {text}") from error
+    except (RedisError, OSError) as error:
+        raise StoreFault(f"Redis is away: {error}") from error
+
+
+@contextmanager
+def faults(schema: int = 0) -> Iterator[None]:
+    """What Redis refuses as StoreFault. A cancellation stays one: the client may turn it into a broken connection, or into nothing."""
+    try:
+        with _redis_faults(schema):
+            yield
+    finally:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError

@@ -1,0 +1,25 @@
+"""Errors of Redis, as ours."""
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, ResponseError
+
+from processors.faults import faults
+from streams.errors import StoreFault, UsageError
+
+
+@pytest.mark.parametrize(
+    "error,kind,says",
+    [
+        (RedisConnectionError("refused"), StoreFault, "Redis is away: refused"),
+        (OSError("no route"), StoreFault, "Redis is away"),
+        (OutOfMemoryError("maxmemory"), StoreFault, "out of memory"),
+        (ResponseError("OOM command not allowed"), StoreFault, "out of memory"),
+        (ResponseError("NOPERM"), StoreFault, "Redis refuses: NOPERM"),
+        (ResponseError("SCHEMA 9"), UsageError, "schema 9, this release needs 1"),
+    ],
+)
+async def test_each_error_is_one_of_ours(error: Exception, kind: type[Exception], says: str) -> None:
+    """With what to do about it where that is known."""
+    with pytest.raises(kind, match=says), faults(1):
+        raise error
