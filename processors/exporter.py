@@ -22,9 +22,11 @@ from processors import page, style
 from processors.catalogue import ROWS, unit_of, watched
 from processors.readings import Snapshot
 from processors.row import Row
+from processors.samples import Sample
 from processors.standings import age_seconds, as_json, standings
 from processors.thresholds import Watch
 from processors.trail import Trail
+from processors.vitals import Vitals
 from streams.account import Endpoint
 from streams.errors import StoreFault
 
@@ -56,7 +58,8 @@ class Exporter:
     """Answers over HTTP from what `read` gives and from the process's own `registry`.
 
     `fresh_within_seconds` is how old the newest tipset may be for `/readyz`; `read_timeout_seconds` bounds each read of
-    Redis. `watches` are the thresholds in force, `trail` remembers how they stood.
+    Redis. `watches` are the thresholds in force, `trail` remembers how they stood. `role` is the command that the process
+    runs. With `vitals`, how Redis is is shown too.
     """
 
     def __init__(
@@ -64,7 +67,9 @@ class Exporter:
         read: Reader,
         *,
         registry: CollectorRegistry,
+        role: str,
         watches: Sequence[Watch] = (),
+        vitals: Vitals | None = None,
         fresh_within_seconds: float = 300.0,
         read_timeout_seconds: float = 5.0,
         clock: Callable[[], float] = time.time,
@@ -72,7 +77,9 @@ class Exporter:
     ) -> None:
         self._read = read
         self._registry = registry
+        self._role = role
         self._watches = watches
+        self._vitals = vitals
         self._fresh_within_seconds = fresh_within_seconds
         self._read_timeout_seconds = read_timeout_seconds
         self._clock = clock
@@ -130,17 +137,21 @@ class Exporter:
     async def _metrics(self, request: web.Request) -> web.Response:
         snapshots = await self._snapshots()
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        families = [*chain_families(snapshots or (), self._watches), *self._own_families(snapshots is not None), *self._registry.collect()]
+        own = await self._own(redis_up=snapshots is not None)
+        families = [*chain_families(snapshots or (), self._watches), *own, *self._registry.collect()]
         response = web.Response(body=encode(_Fixed(families)), headers={"Content-Type": content_type})
         response.enable_compression()
         return response
 
-    def _own_families(self, redis_up: bool) -> Iterator[Metric]:
-        for row in ROWS:
-            if row.metric == "pulse_redis_up":
-                yield _family(row, [({}, float(redis_up))])
-            elif row.metric == "pulse_build_info":
-                yield _family(row, [({"version": installed_version(), "python": platform.python_version()}, 1)])
+    async def _own(self, *, redis_up: bool) -> list[Metric]:
+        """What no snapshot tells: this process and Redis itself."""
+        running = {"role": self._role, "version": installed_version(), "python": platform.python_version()}
+        found: dict[str, list[Sample]] = {"pulse_redis_up": [({}, float(redis_up))], "pulse_build_info": [(running, 1)]}
+        if self._vitals is not None and redis_up:
+            with suppress(*AWAY):
+                async with asyncio.timeout(self._read_timeout_seconds):
+                    found.update(await self._vitals())
+        return [_family(row, found[row.metric]) for row in ROWS if row.metric in found]
 
     async def _healthz(self, _: web.Request) -> web.Response:
         return web.json_response({"alive": True})
@@ -230,10 +241,10 @@ def _levels(watches: Iterable[Watch]) -> Iterator[tuple[dict[str, str], float]]:
 def _infos(watches: Iterable[Watch]) -> Iterator[dict[str, str]]:
     rows = {indicator.name: row for row, indicator in watched()}
     for watch in watches:
-        indicator = watch.indicator
+        indicator, row = watch.indicator, rows[watch.indicator.name]
         yield {
             "indicator": indicator.name,
-            "unit": unit_of(rows[indicator.name], indicator),
-            "window": indicator.window,
+            "unit": unit_of(row, indicator),
+            "window": indicator.window if "window" in row.labels else "",
             "hold": watch.hold,
         }

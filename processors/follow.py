@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 
 import structlog
-from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from processors.exporter import Exporter
@@ -23,7 +22,7 @@ from streams.connections import Address, Connections
 from streams.errors import PulseError, StoreFault, Superseded
 from streams.events import Position
 from streams.follower import Follower
-from streams.metrics import ProcessMetrics
+from streams.metrics import ProcessMetrics, process_registry
 from streams.observe import Observer
 from streams.publish import Publisher
 from streams.records import Contract
@@ -127,7 +126,7 @@ async def follow(settings: Settings) -> None:
         BrokerFault: Kafka will never take a record.
     """
     windows = parse_all(settings.windows)
-    registry = CollectorRegistry()
+    registry = process_registry()
     metrics = ProcessMetrics(registry)
     metrics.announce_endpoints(node.name for node in settings.nodes)
     async with AsyncExitStack() as stack:
@@ -138,7 +137,7 @@ async def follow(settings: Settings) -> None:
         async def read() -> Sequence[Snapshot]:
             return [await one.store.snapshot() for one in leading if one.store is not None]
 
-        await serve_http(settings, Exporter(read, registry=registry), stack)
+        await serve_http(settings, Exporter(read, registry=registry, role="follow"), stack)
         while True:
             ledger = RedisLedger(redis, windows, metrics)
             leading[:] = [ledger]

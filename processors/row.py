@@ -6,9 +6,25 @@ from typing import Literal, TypeAlias
 from processors.samples import Samples
 from processors.thresholds import Indicator
 
-Group: TypeAlias = Literal["activity", "gas", "truth", "pipeline", "thresholds"]
+Group: TypeAlias = Literal["activity", "gas", "truth", "pipeline", "redis", "thresholds"]
 Unit: TypeAlias = Literal[
-    "addresses", "contracts", "messages", "events", "projects", "gas", "FIL", "attoFIL", "ratio", "epochs", "seconds", "state", "any"
+    "addresses",
+    "contracts",
+    "messages",
+    "events",
+    "projects",
+    "gas",
+    "FIL",
+    "attoFIL",
+    "ratio",
+    "epochs",
+    "seconds",
+    "state",
+    "any",
+    "bytes",
+    "keys",
+    "connections",
+    "commands",
 ]
 
 GROUPS: dict[Group, str] = {
@@ -16,6 +32,7 @@ GROUPS: dict[Group, str] = {
     "gas": "Gas and burn",
     "truth": "Truth",
     "pipeline": "Pipeline",
+    "redis": "Redis",
     "thresholds": "Thresholds",
 }
 
@@ -25,7 +42,8 @@ class Row:
     """One metric.
 
     `help` is one line for Prometheus, `definition` what is counted, `silent` what the figure does not say, `claim` what the
-    article says about it (in other words than its own). Without `samples` the exporter itself knows the value.
+    article says about it (in other words than its own). Without `samples` the exporter itself knows the value. `counted`
+    figures are counts over the epochs of a window, so holes in it make them wrong; the others are read from the state.
     """
 
     metric: str
@@ -39,11 +57,12 @@ class Row:
     silent: str = ""
     claim: str = ""
     indicators: tuple[Indicator, ...] = ()
+    counted: bool = True
 
     @property
     def chain(self) -> bool:
         """Whether the series belong to a network, and so carry its label."""
-        return self.metric not in {"pulse_redis_up", "pulse_build_info"}
+        return self.metric != "pulse_build_info" and not self.metric.startswith("pulse_redis_")
 
     @property
     def all_labels(self) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 import structlog
-from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from processors.catalogue import INDICATORS
@@ -19,11 +18,12 @@ from processors.registry import Registry
 from processors.sink import LocalSink
 from processors.store import Store, networks
 from processors.thresholds import watches
+from processors.vitals import vitals
 from processors.windows import parse_all
 from streams.connections import Connections
 from streams.errors import RecordingError
 from streams.follower import Follower
-from streams.metrics import ProcessMetrics
+from streams.metrics import ProcessMetrics, process_registry
 from streams.observe import Observer
 from streams.replay import ReplayNode
 from streams.settings import Settings
@@ -57,8 +57,8 @@ async def replay(settings: Settings) -> Sequence[Snapshot]:
 async def _follow(settings: Settings, *, until_end: bool) -> Sequence[Snapshot]:
     windows, registry = parse_all(settings.windows), Registry.load(settings.registry)
     thresholds = watches(INDICATORS, settings.preset, settings.thresholds)
-    process_registry = CollectorRegistry()
-    metrics = ProcessMetrics(process_registry)
+    own = process_registry()
+    metrics = ProcessMetrics(own)
     metrics.announce_endpoints(node.name for node in settings.nodes)
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(connected_redis(settings))
@@ -78,7 +78,8 @@ async def _follow(settings: Settings, *, until_end: bool) -> Sequence[Snapshot]:
             await redis.ping()
             return []
 
-        await serve_http(settings, Exporter(read, registry=process_registry, watches=thresholds), stack)
+        exporter = Exporter(read, registry=own, role="replay" if until_end else "run", watches=thresholds, vitals=vitals(redis))
+        await serve_http(settings, exporter, stack)
         await stack.enter_async_context(sink.agents.running())
         observer = Observer(follower, metrics)
         connections = Connections(follower, addresses, sink, observer)
@@ -100,12 +101,13 @@ async def export(settings: Settings) -> None:
     thresholds = watches(INDICATORS, settings.preset, settings.thresholds)
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(connected_redis(settings))
-        process_registry = CollectorRegistry()
+        own = process_registry()
 
         async def read() -> Sequence[Snapshot]:
             return await _stored(redis)
 
-        await serve_http(settings, Exporter(read, registry=process_registry, watches=thresholds), stack)
+        exporter = Exporter(read, registry=own, role="export", watches=thresholds, vitals=vitals(redis))
+        await serve_http(settings, exporter, stack)
         await asyncio.Event().wait()
 
 

@@ -66,11 +66,9 @@ def standings(snapshot: Snapshot, watches: Iterable[Watch]) -> list[Standing]:
 
 def _standing(snapshot: Snapshot, row: Row, watch: Watch) -> Standing:
     indicator = watch.indicator
-    covered = {labels["window"]: value for labels, value in coverage(snapshot)}
-    # a figure without windows stands for the watched one; of several series of one window the first is shown
-    samples = row.samples(snapshot) if row.samples else ()
-    values = {labels.get("window", indicator.window): value for labels, value in reversed(list(samples))}
-    shown = covered if "window" in row.labels else {}
+    values = _values(snapshot, row, watch)
+    counted = row.counted and "window" in row.labels
+    covered = {labels["window"]: value for labels, value in coverage(snapshot)} if counted else {}
     goal = indicator.at("article")
     return Standing(
         name=indicator.name,
@@ -83,8 +81,18 @@ def _standing(snapshot: Snapshot, row: Row, watch: Watch) -> Standing:
         threshold=watch.threshold,
         goal=goal.goal if goal else None,
         claim=row.claim,
-        figures={window: Figure(window, values.get(window), covered.get(window, 1.0)) for window in {**shown, **values}},
+        figures={window: Figure(window, values.get(window), covered.get(window, 1.0)) for window in {**covered, **values}},
     )
+
+
+def _values(snapshot: Snapshot, row: Row, watch: Watch) -> dict[str, float]:
+    """The indicator's value by window; of several series of a window the worst. One without windows stands for the watched one."""
+    found: dict[str, list[float]] = {}
+    for labels, value in row.samples(snapshot) if row.samples else ():
+        if watch.indicator.labels.items() <= labels.items():
+            found.setdefault(labels.get("window", watch.indicator.window), []).append(value)
+    worst = max if watch.threshold and watch.threshold.bound == "above" else min
+    return {window: worst(values) for window, values in found.items()}
 
 
 def age_seconds(snapshot: Snapshot, now: float) -> float | None:

@@ -39,6 +39,10 @@ class Override(Protocol):
     def bound(self) -> Bound | None:
         """Which side is bad."""
 
+    @property
+    def window(self) -> str | None:
+        """The window to watch, one of those that are kept."""
+
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
@@ -65,7 +69,10 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True)
 class Indicator:
-    """One metric over one window, watched.
+    """One metric over one window, watched; `window` is empty where the metric has none.
+
+    `labels` choose the series where the metric has further labels; what they leave open, such as `pool`, is watched for
+    each value by itself.
 
     With `baseline_days` the value is the metric over its own trailing average: 0.5 is half of the usual. That average is
     Prometheus's to know, so such an indicator has no value outside it.
@@ -77,6 +84,7 @@ class Indicator:
     presets: Mapping[Preset, Threshold] = field(default_factory=dict)
     hold: str = "1h"
     baseline_days: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     def at(self, preset: Preset) -> Threshold | None:
         """The preset's threshold; `article` keeps what `default` has of the same bound."""
@@ -133,7 +141,9 @@ def _watch(indicator: Indicator, threshold: Threshold | None, override: Override
     hold = override.hold or indicator.hold
     if hold not in HOLDS:
         raise UsageError(f"{where}.for: {hold!r} is not allowed: allowed are {', '.join(HOLDS)}")
-    return Watch(indicator, changed, hold)
+    if override.window and not indicator.window:
+        raise UsageError(f"{where}.window: {override.window!r} is not allowed: {indicator.name} has no window")
+    return Watch(replace(indicator, window=override.window or indicator.window), changed, hold)
 
 
 def _check(where: str, threshold: Threshold) -> None:

@@ -8,7 +8,6 @@ from functools import partial
 
 import structlog
 from aiokafka.errors import KafkaError
-from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from processors.classify import Classifier
@@ -22,7 +21,7 @@ from processors.windows import Window, parse_all
 from processors.worker import Worker, patiently
 from streams import topics
 from streams.errors import BrokerFault, PulseError, UsageError
-from streams.metrics import ProcessMetrics
+from streams.metrics import ProcessMetrics, process_registry
 from streams.records import STREAMS
 from streams.settings import Settings
 
@@ -104,7 +103,7 @@ async def work(settings: Settings) -> None:
         BrokerFault: nothing moves although there is work: another start may help.
     """
     windows, contracts = parse_all(settings.windows), Registry.load(settings.registry)
-    registry = CollectorRegistry()
+    registry = process_registry()
     metrics = ProcessMetrics(registry)
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(connected_redis(settings))
@@ -113,7 +112,7 @@ async def work(settings: Settings) -> None:
             await redis.ping()
             return []
 
-        await serve_http(settings, Exporter(read, registry=registry), stack)
+        await serve_http(settings, Exporter(read, registry=registry, role="worker"), stack)
         await _found(settings)
         async with DeadLetters(settings.kafka_brokers, settings.topic_prefix) as dead_letters:
             workshop = Workshop(redis, windows, contracts, metrics, dead_letters)

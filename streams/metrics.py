@@ -6,12 +6,20 @@ where the event happens: `metrics.reorgs.labels(network).inc()`.
 
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, ProcessCollector, disable_created_metrics
 
 from streams.records import STREAMS
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 REORG_EPOCHS = (1, 2, 3, 5, 10, 30, 120, 900)
+
+
+def process_registry() -> CollectorRegistry:
+    """A registry that tells of the process already: CPU, memory, file descriptors, garbage collection."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry
 
 
 class ProcessMetrics:

@@ -15,7 +15,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -189,7 +199,8 @@ def default_data_dir() -> Path:
 
 
 class Threshold(BaseModel):
-    """What an operator overrides of one indicator's thresholds; `for` is how long it must hold, such as `30m`.
+    """What an operator overrides of one indicator's thresholds; `for` is how long it must hold, such as `30m`, `window` which
+    of the configured windows is watched.
 
     Which indicators, levels and times there are is known, and checked, by those who keep the catalogue.
     """
@@ -200,6 +211,7 @@ class Threshold(BaseModel):
     critical: float | None = Field(default=None, allow_inf_nan=False)
     hold: str | None = Field(default=None, alias="for", pattern=r"^[0-9]{1,6}[smhd]$")
     bound: Literal["below", "above"] | None = None
+    window: str | None = None
 
 
 class Settings(BaseSettings):
@@ -232,6 +244,15 @@ class Settings(BaseSettings):
     replay_pace: float = Field(default=1.0, gt=0, le=100_000)
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("thresholds")
+    @classmethod
+    def _watched_windows_are_kept(cls, thresholds: dict[str, Threshold], info: ValidationInfo) -> dict[str, Threshold]:
+        kept = info.data.get("windows", ())
+        for name, threshold in thresholds.items():
+            if threshold.window is not None and threshold.window not in kept:
+                raise ValueError(f"{name}.window: {threshold.window!r} is not kept: windows are {', '.join(kept)}")
+        return thresholds
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -303,7 +324,7 @@ def _sentence(error: ValidationError, flags: Mapping[str, object], environment: 
         where = f"{file}: {key}" if file else key
     where = ".".join([where, *inner])
     if first["type"] == "extra_forbidden":
-        return f"{where}: unknown key: allowed are warn, critical, for and bound"
+        return f"{where}: unknown key: allowed are warn, critical, for, bound and window"
     if first["type"] == "value_error":
         return f"{where}: {first['ctx']['error']}"
     return f"{where}: {first['input']!r} is not allowed: {first['msg'][:1].lower()}{first['msg'][1:]}"

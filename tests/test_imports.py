@@ -19,7 +19,7 @@ PURE = {
     *("streams.traces", "streams.creations", "streams.addresses"),
     *("processors.windows", "processors.gas", "processors.classify", "processors.folds", "processors.readings"),
     *("processors.row", "processors.samples", "processors.thresholds", "processors.standings"),
-    *("processors.rows_chain", "processors.rows_pulse", "processors.catalogue", "processors.rules", "processors.page"),
+    *("processors.rows_chain", "processors.rows_pulse", "processors.catalogue", "processors.rules", "processors.alerts", "processors.page"),
 }
 """Modules that do nothing but compute: they import each other, some libraries, and what of the standard library has no effect."""
 

@@ -10,14 +10,13 @@ from typing import Any
 import promql_parser
 import pytest
 import yaml
-from prometheus_client import CollectorRegistry
 
 from processors.catalogue import ROWS
-from streams.metrics import ProcessMetrics
+from streams.metrics import ProcessMetrics, process_registry
+from tests.deploy.promtool import CASES, written
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
-UNIT_TESTS = sorted(Path(__file__).parent.glob("*.test.yaml"))
 
 needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is missing: apt-get install prometheus")
 needs_amtool = pytest.mark.skipif(shutil.which("amtool") is None, reason="amtool is missing: apt-get install prometheus-alertmanager")
@@ -42,7 +41,7 @@ RECORDED = {rule["record"] for rule in rules() if "record" in rule}
 
 def exposed() -> set[str]:
     """Every series name that a process of ours may show."""
-    registry = CollectorRegistry()
+    registry = process_registry()
     ProcessMetrics(registry)
     names = {row.metric for row in ROWS}
     for family in registry.collect():
@@ -71,26 +70,20 @@ def test_promtool_accepts_rules_and_configuration() -> None:
 
 
 @needs_promtool
-@pytest.mark.parametrize(
-    "path",
-    # a trend needs a day of samples, minute by minute
-    [pytest.param(path, marks=[pytest.mark.slow] if path.name.startswith("trend") else [], id=path.name) for path in UNIT_TESTS],
-)
-def test_alerts_do_what_they_should(path: Path) -> None:
-    """Each fires, stays quiet at a near miss and resolves."""
-    run("promtool", "test", "rules", path)
+@pytest.mark.parametrize("part", ["pipeline", "indicators", pytest.param("slow", marks=pytest.mark.slow)])
+def test_alerts_do_what_they_should(tmp_path: Path, part: str) -> None:
+    """Each case of the table, with every label and annotation."""
+    run("promtool", "test", "rules", written(tmp_path, part))
 
 
-def test_every_alert_is_tested_both_ways() -> None:
-    """Somewhere it is expected, and somewhere it is named and expected not to fire."""
-    fires: set[str] = set()
-    quiet: set[str] = set()
-    for path in UNIT_TESTS:
-        for case in yaml.safe_load(path.read_text())["tests"]:
-            for check in case["alert_rule_test"]:
-                (fires if check["exp_alerts"] else quiet).add(check["alertname"])
-    assert fires == ALERTS
-    assert quiet == ALERTS - {"Watchdog"}
+@pytest.mark.parametrize("alert", sorted(ALERTS))
+def test_every_alert_is_tested_three_ways(alert: str) -> None:
+    """It fires, it resolves in the same case, and in another it is named and stays quiet throughout."""
+    runs = [[bool(fired) for _, fired in sorted(case["expect"][alert].items())] for case in CASES if alert in case["expect"]]
+    assert any(any(moments) for moments in runs)
+    if alert != "Watchdog":
+        assert any(True in moments and not moments[-1] for moments in runs)
+        assert any(True not in moments for moments in runs)
 
 
 def test_every_series_exists() -> None:

@@ -26,7 +26,7 @@ def test_names_keep_the_conventions() -> None:
 
 def test_labels_are_bounded() -> None:
     """No label holds an address, a hash, a height or a URL."""
-    allowed = {"window", "class", "kind", "project", "state", "indicator", "bound", "severity", "unit", "hold", "version", "python"}
+    allowed = {"window", "class", "kind", "project", "state", "indicator", "bound", "severity", "unit", "hold", "role", "version", "python"}
     for row in ROWS:
         assert set(row.labels) <= allowed
 
@@ -37,11 +37,12 @@ def test_every_row_says_what_it_is() -> None:
 
 
 def test_indicators_can_be_watched() -> None:
-    """Each has a hold for which there is a rule, a title, and a metric with one label: the window."""
+    """Each has a hold for which there is a rule, a title, a window where its metric has one, and labels of its metric."""
     for row, indicator in watched():
         assert indicator.hold in HOLDS
         assert indicator.title
-        assert row.labels == ("window",)
+        assert indicator.window or "window" not in row.labels
+        assert set(indicator.labels) <= set(row.labels) - {"window"}
         assert indicator.name.endswith("_trend") == bool(indicator.baseline_days)
 
 

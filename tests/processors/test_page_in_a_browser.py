@@ -71,7 +71,9 @@ async def url() -> AsyncIterator[str]:
     async def read() -> Sequence[Snapshot]:
         return [reading()]
 
-    runner = await Exporter(read, registry=CollectorRegistry(), watches=WATCHES, clock=lambda: NOW, trail=trail).serve("127.0.0.1", 0)
+    runner = await Exporter(read, registry=CollectorRegistry(), role="run", watches=WATCHES, clock=lambda: NOW, trail=trail).serve(
+        "127.0.0.1", 0
+    )
     yield f"http://127.0.0.1:{runner.addresses[0][1]}/"
     await runner.cleanup()
 

@@ -1,6 +1,7 @@
 from processors.catalogue import watched
-from processors.rules import alerting, alerts, recording
-from processors.thresholds import HOLDS
+from processors.row import Row
+from processors.rules import _covered, _value, alerting, alerts, recording
+from processors.thresholds import HOLDS, Indicator
 
 
 def test_every_indicator_is_recorded() -> None:
@@ -11,9 +12,31 @@ def test_every_indicator_is_recorded() -> None:
 
 
 def test_a_value_comes_before_what_needs_it() -> None:
-    """Rules of a group run in order: values, facts, trends, then what is covered."""
+    """Rules of a group run in order: values, facts, trends, what is covered, what is beyond a level."""
     (group,) = recording()
-    assert [rule["record"] for rule in group["rules"]][-1] == "fvm:indicator:covered"
+    order = list(dict.fromkeys(rule["record"] for rule in group["rules"]))
+    assert order == [
+        "fvm:indicator:value",
+        "fvm:head:age_seconds",
+        "fvm:window:coverage_ratio",
+        "fvm:window:upgrade",
+        "fvm:indicator:covered",
+        "fvm:indicator:beyond",
+    ]
+
+
+def test_other_labels_stay() -> None:
+    """What an indicator does not choose is watched for each value."""
+    row = Row(metric="fvm_x", help="X.", unit="any", group="gas", labels=("pool", "kind", "window"), samples=None)
+    rule = _value(row, Indicator(name="x", title="X", window="1h", labels={"kind": "k"}))
+    assert rule["expr"] == 'max by (network, pool, window) (fvm_x{kind="k"})'
+
+
+def test_a_figure_of_the_state_needs_no_covered_window() -> None:
+    """Nor one without a window: a hole in the ledger says nothing about it."""
+    assert "coverage" in _covered("a|b", "!~", coverage=True)["expr"]
+    assert "coverage" not in _covered("a|b", "=~", coverage=False)["expr"]
+    assert _covered("", "!~", coverage=True)["expr"].startswith("fvm:indicator:value\n")
 
 
 def test_one_generic_alert_for_every_hold() -> None:

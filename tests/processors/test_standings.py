@@ -1,7 +1,8 @@
 from processors.catalogue import INDICATORS
 from processors.readings import Snapshot
-from processors.standings import Standing, age_seconds, as_json, standings
-from processors.thresholds import watches
+from processors.row import Row
+from processors.standings import Figure, Standing, _standing, age_seconds, as_json, standings
+from processors.thresholds import Indicator, Threshold, Watch, watches
 from tests.processors.snapshots import NOW, snapshot, tipsets
 
 WATCHES = watches(INDICATORS)
@@ -31,6 +32,22 @@ def test_a_window_that_is_not_kept() -> None:
     assert found.figure is None
     assert found.state == "unknown"
     assert found.figures["20e"].value == 5
+
+
+def test_of_several_series_the_worst_counts() -> None:
+    """Beside a floor the least, and only the series that the indicator asks for."""
+    row = Row(
+        metric="fvm_x",
+        help="X.",
+        unit="any",
+        group="gas",
+        labels=("pool", "kind"),
+        samples=lambda _: [({"pool": "a", "kind": "k"}, 3.0), ({"pool": "b", "kind": "k"}, 2.0), ({"pool": "c", "kind": "l"}, 1.0)],
+    )
+    indicator = Indicator(name="x", title="X", window="", labels={"kind": "k"})
+    found = _standing(day(), row, Watch(indicator, Threshold("below", warn=2.5), "1h"))
+    assert found.figure == Figure("", 2.0, 1.0)
+    assert found.state == "warning"
 
 
 def test_trends_are_left_to_prometheus() -> None:

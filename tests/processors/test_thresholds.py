@@ -23,6 +23,7 @@ class Change:
     critical: float | None = None
     hold: str | None = None
     bound: Literal["below", "above"] | None = None
+    window: str | None = None
 
 
 def test_the_most_severe_level_counts() -> None:
@@ -45,6 +46,15 @@ def test_overrides_replace_what_they_name() -> None:
     (watch,) = watches([FLOOR], overrides={"floor": Change(warn=40, hold="6h")})
     assert watch.threshold == Threshold("below", warn=40, critical=1)
     assert watch.hold == "6h"
+
+
+def test_another_window() -> None:
+    """An operator who keeps other windows watches one of those."""
+    (watch,) = watches([FLOOR], overrides={"floor": Change(window="1h")})
+    assert (watch.indicator.window, watch.threshold) == ("1h", Threshold("below", warn=20, critical=1))
+    still = Indicator(name="still", title="Still", window="", presets={"default": Threshold("below", warn=1)})
+    with pytest.raises(UsageError, match=r"thresholds\.still\.window: '1h' is not allowed"):
+        watches([still], overrides={"still": Change(window="1h")})
 
 
 def test_another_bound_forgets_the_preset() -> None:

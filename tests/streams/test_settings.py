@@ -175,9 +175,10 @@ BAD_FILES = [
     ('windows = ["x"]', "fvm-pulse.toml: windows: 'x' is not a window"),
     ("windows = 3", "fvm-pulse.toml: windows: allowed are 1 to 16 windows"),
     ("listen = [", "fvm-pulse.toml: not TOML:"),
-    ('[thresholds.x]\nwran = "1"', "fvm-pulse.toml: thresholds.x.wran: unknown key: allowed are warn, critical, for and bound"),
+    ('[thresholds.x]\nwran = "1"', "fvm-pulse.toml: thresholds.x.wran: unknown key: allowed are warn, critical, for, bound and window"),
     ('[thresholds.x]\nwarn = "often"', "fvm-pulse.toml: thresholds.x.warn: 'often' is not allowed"),
     ('[thresholds.x]\nfor = "soon"', "thresholds.x.for: 'soon' is not allowed"),
+    ('[thresholds.x]\nwindow = "2h"', "fvm-pulse.toml: thresholds: x.window: '2h' is not kept: windows are 1h, 24h, 7d, 30d"),
     ('[token_files]\nnobody = "/dev/null"', "token_files: no node is named 'nobody'"),
     ('[token_files]\nnode1 = "absent"', "token_files: absent can not be read"),
 ]

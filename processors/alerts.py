@@ -1,0 +1,255 @@
+"""The alerts on the pipeline itself: what keeps the figures from being current, kept, or exact.
+
+Each is a condition that somebody can act on; its section of the runbook (`docs/operations.md`) bears its name. Where two
+processes see the same thing, such as an endpoint that the standby does not connect to, the best of them counts.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+RUNBOOK = "docs/operations.md#"
+"""Where the runbook is: a path in the project, since where its pages are published is not ours to know."""
+FRESH_SECONDS = 600
+LAG_RECORDS = 100
+RECONNECTS = 5
+NEARLY_FULL_RATIO = 0.85
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """An alert rule; `hold` is its `for`, `keep` its `keep_firing_for`."""
+
+    name: str
+    expr: str
+    summary: str
+    description: str
+    hold: str = ""
+    keep: str = ""
+    severity: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def anchor(self) -> str:
+        """The anchor of its section in the runbook."""
+        return self.name.lower()
+
+    def plain(self) -> dict[str, Any]:
+        """The rule as Prometheus reads it."""
+        rule: dict[str, Any] = {"alert": self.name, "expr": self.expr}
+        if self.hold:
+            rule["for"] = self.hold
+        if self.keep:
+            rule["keep_firing_for"] = self.keep
+        labels = {**({"severity": self.severity} if self.severity else {}), **self.labels}
+        if labels:
+            rule["labels"] = labels
+        rule["annotations"] = {"summary": self.summary, "description": self.description, "runbook_url": RUNBOOK + self.anchor}
+        return rule
+
+
+_UP = "max by (job) (pulse_endpoint_up) == 1"
+_NODE_AGE = "time() - max by (job, network) (pulse_head_timestamp_seconds)"
+
+PIPELINE = (
+    Alert(
+        name="FvmNodeSilent",
+        expr="max by (job) (pulse_endpoint_up) == 0",
+        hold="3m",
+        severity="critical",
+        summary="No node talks to us.",
+        description="Every endpoint of {{ $labels.job }} is down.",
+    ),
+    Alert(
+        name="FvmChainHalted",
+        expr=f"{_NODE_AGE} > 300\n  and on (job) {_UP}",
+        hold="5m",
+        severity="warning",
+        summary="The node is connected and its head stands still.",
+        description="The newest tipset of {{ $labels.network }} that a node knows is {{ $value | humanizeDuration }} old.",
+    ),
+    Alert(
+        name="FvmPipelineBehind",
+        expr=(
+            "max by (job, network) (pulse_head_timestamp_seconds)\n  - max by (job, network) (pulse_processed_timestamp_seconds)\n  > 300"
+        ),
+        hold="5m",
+        keep="5m",
+        severity="critical",
+        summary="The figures are behind the node.",
+        description="{{ $labels.network }}: the newest processed tipset is {{ $value | humanizeDuration }} behind the node's head.",
+    ),
+    Alert(
+        name="FvmHeadStale",
+        expr=f"fvm:head:age_seconds > {FRESH_SECONDS}",
+        hold="5m",
+        severity="critical",
+        summary="The figures are old.",
+        description="{{ $labels.network }}: the newest processed tipset is {{ $value | humanizeDuration }} old; indicators do not alert.",
+    ),
+    Alert(
+        name="FvmConsumerLag",
+        expr=(
+            f"sum by (job, network, stream) (pulse_consumer_lag_records) > {LAG_RECORDS}\n"
+            "  and sum by (job, network, stream) (delta(pulse_consumer_lag_records[15m])) >= 0"
+        ),
+        hold="15m",
+        keep="5m",
+        severity="warning",
+        summary="Workers do not keep up with Kafka.",
+        description="{{ $labels.network }}, stream {{ $labels.stream }}: {{ $value }} records wait, and they do not become fewer.",
+    ),
+    Alert(
+        name="FvmExporterGone",
+        expr='absent(pulse_build_info{role=~"run|export"})',
+        hold="5m",
+        severity="critical",
+        summary="No exporter answers.",
+        description="Prometheus reaches no process that shows indicators and thresholds.",
+    ),
+    Alert(
+        name="FvmProcessDown",
+        expr='up{job=~"fvm-pulse.*"} == 0',
+        hold="10m",
+        severity="warning",
+        summary="A process does not answer.",
+        description="{{ $labels.instance }} of {{ $labels.job }} can not be scraped.",
+    ),
+    Alert(
+        name="FvmEndpointDown",
+        expr=f"max by (job, endpoint) (pulse_endpoint_up) == 0\n  and on (job) {_UP}",
+        hold="15m",
+        severity="warning",
+        summary="One of the endpoints is down.",
+        description="{{ $labels.endpoint }} is down; another one serves.",
+    ),
+    Alert(
+        name="FvmEndpointFlapping",
+        expr=f"sum by (job, endpoint) (increase(pulse_endpoint_reconnects_total[30m])) > {RECONNECTS}",
+        keep="15m",
+        severity="warning",
+        summary="An endpoint comes and goes.",
+        description='{{ $labels.endpoint }} was connected again about {{ $value | printf "%.0f" }} times in the last 30 minutes.',
+    ),
+)
+"""What keeps the figures from being current, in the order of the path."""
+
+STORE = (
+    Alert(
+        name="FvmRedisDown",
+        expr="min by (job) (pulse_redis_up) == 0",
+        hold="2m",
+        severity="critical",
+        summary="Redis can not be read.",
+        description="A process of {{ $labels.job }} can not read Redis.",
+    ),
+    Alert(
+        name="FvmRedisNearlyFull",
+        expr=(
+            'max by (job) (pulse_redis_memory_bytes{kind="used"})\n'
+            f'  / min by (job) (pulse_redis_memory_bytes{{kind="max"}})\n  > {NEARLY_FULL_RATIO}'
+        ),
+        hold="10m",
+        severity="warning",
+        summary="Redis is nearly full.",
+        description="{{ $labels.job }}: {{ $value | humanizePercentage }} of Redis's memory is used; when it is full, nothing is applied.",
+    ),
+    Alert(
+        name="FvmRedisEvicting",
+        expr="max by (job) (increase(pulse_redis_evicted_keys_total[15m])) > 0",
+        keep="15m",
+        severity="critical",
+        summary="Redis throws figures away.",
+        description='{{ $labels.job }}: about {{ $value | printf "%.0f" }} keys were evicted in the last 15 minutes.',
+    ),
+    Alert(
+        name="FvmRedisNotSaving",
+        expr="min by (job) (pulse_redis_persistence_up) == 0",
+        hold="10m",
+        severity="warning",
+        summary="Redis can not write its file.",
+        description="{{ $labels.job }}: the last write of Redis to disk failed; a restart would lose figures.",
+    ),
+)
+"""What keeps the figures from being kept."""
+
+
+def _counted(name: str, metric: str, by: str, summary: str, subject: str) -> Alert:
+    """An alert on any increase of a counter that should stand still."""
+    return Alert(
+        name=name,
+        expr=f"sum by ({by}) (increase({metric}[15m])) > 0",
+        keep="15m",
+        severity="warning",
+        summary=summary,
+        description=f"{subject}: about {{{{ $value | humanize }}}} in the last 15 minutes.",
+    )
+
+
+def _deeper_than(epochs: int) -> str:
+    """Reorgs of the last half hour that took back more than one of the histogram's bounds."""
+    return (
+        "sum by (network) (increase(pulse_reorg_depth_epochs_count[30m]))\n"
+        f'  - sum by (network) (increase(pulse_reorg_depth_epochs_bucket{{le="{epochs}.0"}}[30m]))\n  > 0'
+    )
+
+
+TRUTH = (
+    Alert(
+        name="FvmCoverageMissing",
+        expr=(
+            "(fvm:window:coverage_ratio < 1 and delta(fvm:window:coverage_ratio[30m]) <= 0)\n"
+            f"  and on (network) fvm:head:age_seconds < {FRESH_SECONDS}"
+        ),
+        hold="30m",
+        severity="warning",
+        summary="A window has holes that do not fill.",
+        description="{{ $labels.network }}: {{ $value | humanizePercentage }} of {{ $labels.window }} is known, and that does not grow.",
+    ),
+    Alert(
+        name="FvmBurnUnreconciled",
+        expr=(
+            "max by (network) (pulse_burn_unreconciled_attofil) > 0\n"
+            "  and min by (network) (min_over_time(pulse_burn_unreconciled_attofil[1d])) == 0"
+        ),
+        hold="10m",
+        severity="warning",
+        summary="Computed burn and f099 disagree where they used to agree.",
+        description="{{ $labels.network }}: {{ $value | humanize }} attoFIL are not explained over the shortest window.",
+    ),
+    _counted("FvmDeadLetters", "pulse_dead_letters_total", "job, stream", "Records could not be applied.", "stream {{ $labels.stream }}"),
+    _counted(
+        "FvmIncompleteReceipts",
+        "pulse_incomplete_receipts_total",
+        "network",
+        "Receipts of tipsets are incomplete.",
+        "{{ $labels.network }}",
+    ),
+    _counted(
+        "FvmLogMismatches", "pulse_log_mismatches_total", "network", "Streamed logs differ from the receipts.", "{{ $labels.network }}"
+    ),
+    Alert(
+        name="FvmDeepReorg",
+        expr=_deeper_than(10),
+        keep="15m",
+        severity="warning",
+        summary="A reorg was deeper than 10 epochs.",
+        description="{{ $labels.network }}: about {{ $value | humanize }} such reorgs in the last 30 minutes.",
+    ),
+    Alert(
+        name="FvmReorgBeyondFinality",
+        expr=_deeper_than(900),
+        keep="1h",
+        severity="critical",
+        summary="A reorg was deeper than 900 epochs.",
+        description="{{ $labels.network }}: the chain, or the node, took back what counts as final; long windows may lack epochs.",
+    ),
+)
+"""What keeps the figures from being exact."""
+
+WATCHDOG = Alert(
+    name="Watchdog",
+    expr="vector(1)",
+    severity="none",
+    summary="Alerting works.",
+    description="This alert always fires; its silence means that alerts do not arrive.",
+)
