@@ -7,6 +7,7 @@ from streams.chain import Published
 from streams.errors import NodeFault, Refusal, Silence
 from streams.memory import Memory
 from streams.tasks import Answered
+from streams.witnesses import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,11 @@ class Policy:
         incomplete_retries: how often receipts that seem incomplete are read again before they are published as such.
         incomplete_delay_seconds: the pause before the first of these; it doubles.
         traces: whether nodes are asked what ran inside of messages.
+        requests_per_second: how many requests one endpoint gets, None for as many as it answers.
+        witnesses: how many endpoints are kept connected besides the leader, to be compared with it.
+        compare_depth_epochs: how deep a tipset lies when witnesses are asked about it.
+        receipts_quorum: how many nodes must tell the same receipts before a tipset is published without complaint.
+        hedge_after_seconds: how long the leader may take for a tipset before a witness is asked as well.
     """
 
     look_back_epochs: int = 2000
@@ -30,6 +36,11 @@ class Policy:
     incomplete_retries: int = 3
     incomplete_delay_seconds: float = 0.5
     traces: bool = True
+    requests_per_second: float | None = None
+    witnesses: int = 0
+    compare_depth_epochs: int = 5
+    receipts_quorum: int = 1
+    hedge_after_seconds: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +100,23 @@ class Live:
 
 
 @dataclass(frozen=True, slots=True)
+class Announced:
+    """An endpoint has a new head."""
+
+    endpoint: str
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessSays:
+    """What another endpoint says of a tipset that was published."""
+
+    endpoint: str
+    height: int
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
 class Incomplete:
     """A tipset was published although its receipts seem incomplete."""
 
@@ -118,4 +146,4 @@ class OutOfReach:
     height: int
 
 
-Event: TypeAlias = Answered | Reorg | Dropped | Nonsense | Live | Incomplete | LogMismatch | NoSample | OutOfReach
+Event: TypeAlias = Answered | Reorg | Dropped | Nonsense | Live | Announced | WitnessSays | Incomplete | LogMismatch | NoSample | OutOfReach

@@ -18,23 +18,37 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from streams.chain import FINALITY_EPOCHS, Link
-from streams.endpoints import Endpoint, Endpoints, Phase, Target
+from streams.endpoints import Endpoint, Endpoints, Phase
 from streams.enrich import Assembled
 from streams.errors import NodeFault, Refusal
-from streams.events import Dropped, Event, Incomplete, Live, LogMismatch, NoSample, OutOfReach, Policy, Position, Reorg, doubts
+from streams.events import (
+    Dropped,
+    Event,
+    Incomplete,
+    Live,
+    LogMismatch,
+    NoSample,
+    OutOfReach,
+    Policy,
+    Position,
+    Reorg,
+    doubts,
+)
 from streams.greeting import Greeting, greet, latest_link
+from streams.heads import Heads
 from streams.memory import Memory
+from streams.others import KINDS, Asked, Others
 from streams.publication import Publication
 from streams.pursuit import Pursuit
 from streams.questions import Question, Questions
 from streams.ranges import LogCounts, count_logs
 from streams.records import Contract, Record
-from streams.rpc import ChannelClosed, HeadChanges, Notice, Session
+from streams.rpc import Notice, Session
 from streams.sampler import Sampler
 from streams.sampling import Probe
 from streams.streamed import StreamedLogs
 from streams.tasks import Answered, Done, Failed, Outcome, Tasks
-from streams.wire import EthHeader, StreamedLog, tipset_hash
+from streams.witnesses import Compared, Vouched
 
 OPENING_SECONDS = 30.0
 PATIENCE = 4
@@ -68,8 +82,12 @@ class Follower:
         self.head: Link | None = None
         """The newest head that the leader announced."""
         self._policy = policy or Policy()
-        self._endpoints = Endpoints(endpoints, jitter)
-        self._tasks = Tasks(in_flight=max(2 * self._policy.concurrency, 8), timeout_seconds=self._policy.request_timeout_seconds)
+        self._endpoints = Endpoints(endpoints, jitter, self._policy.witnesses)
+        self._tasks = Tasks(
+            in_flight=max(2 * self._policy.concurrency, 8),
+            timeout_seconds=self._policy.request_timeout_seconds,
+            per_second=self._policy.requests_per_second,
+        )
         self._sessions: dict[str, Session] = {}
         self._position: Position | None = None
         self._memory = Memory()
@@ -79,6 +97,8 @@ class Follower:
         self._sampler = Sampler(probes)
         self._said_network: str | None = None
         self._streamed = StreamedLogs()
+        self._heads = Heads(self._pursuit, self._publication, self._streamed)
+        self._others = Others(self._endpoints, self._policy)
         self._events: list[Event] = []
         self._now = 0.0
 
@@ -154,7 +174,7 @@ class Follower:
 
     def events(self) -> list[Event]:
         """What happened since the last time, for metrics and the log."""
-        events, self._events = self._events, []
+        events, self._events = [*self._heads.take(), *self._events], []
         return events
 
     def wake_at(self) -> float:
@@ -162,6 +182,8 @@ class Follower:
         times = [self._endpoints.wake_at(), self._tasks.deadline(), self._questions.retries.wake_at(self._now)]
         times += [one.heard_at + self._policy.stale_after_seconds for one in self._endpoints.all.values() if one.phase is Phase.LIVE]
         times += [one.since + OPENING_SECONDS for one in self._endpoints.all.values() if one.phase is Phase.OPENING]
+        if self._pursuit.path and self._others.first is not None:
+            times.append(self._now + self._policy.hedge_after_seconds)
         return min((time for time in times if time is not None), default=self._now + OPENING_SECONDS)
 
     @property
@@ -203,6 +225,7 @@ class Follower:
             self._events.append(Reorg(undone_epochs))
         self._streamed.rewound(height)
         self._sampler.rewound(height)
+        self._others.rewound(height)
 
     def _publish(self, network: str, link: Link) -> None:
         assembled = self._questions.take(link.hash)
@@ -214,52 +237,15 @@ class Follower:
             self._events.append(Incomplete(link.height, assembled.complaint))
         self._streamed.published(link, record.logs, [tx.hash for tx in assembled.block.transactions], self._now)
         self._events += [LogMismatch(height) for height in self._streamed.mismatches(link.height, self._now)]
+        self._others.published(assembled)
         if self._endpoints.leader is not None:
             self._endpoints.leader.failures = 0
 
     # What nodes say
 
     def _notice(self, endpoint: Endpoint, notice: Notice) -> None:
-        match notice:
-            case HeadChanges():
-                endpoint.heard_at = self._now
-                self._head_changes(endpoint, notice)
-            case ChannelClosed():
-                raise Refusal("the node closed the ChainNotify channel (slow reader?)")
-            case EthHeader():
-                endpoint.heard_at = self._now
-                link = Link.of_header(notice)
-                if endpoint.phase is Phase.LIVE and not endpoint.native:
-                    self._streamed.covers(endpoint.name, link.hash)
-                self._new_head(endpoint, link)
-            case StreamedLog():
-                self._streamed.notice(endpoint.name, notice)
-
-    def _head_changes(self, endpoint: Endpoint, notice: HeadChanges) -> None:
-        head, executed = self._pursuit.walk(endpoint.head, notice.changes)
-        for block in executed:
-            self._streamed.covers(endpoint.name, block)
-        endpoint.head = head
-        self._aim(endpoint, Target(tipset_hash(head.parent_key), head.parent_key, head.key, head.height))
-
-    def _new_head(self, endpoint: Endpoint, link: Link) -> None:
-        self._publication.notice(link.hash, self._now)
-        if endpoint.native and endpoint.head is not None:
-            return  # ChainNotify decides the order
-        self._pursuit.learn(link)
-        if self._pursuit.below_tip(link) and endpoint.phase is Phase.LIVE:
-            # Either the head went down or a notice came late: only the node can tell.
-            if not self._tasks.running(endpoint.name, ("latest", 0)):
-                self._settle(self._tasks.start(endpoint.name, ("latest", 0), latest_link(), self._now))
-            return
-        self._aim(endpoint, Target(link.hash, (), (), link.height))
-
-    def _aim(self, endpoint: Endpoint, target: Target) -> None:
-        self._publication.notice(target.hash, self._now)
-        if endpoint.target == target:
-            return
-        endpoint.target = target
-        self._pursuit.stale = True
+        if self._heads.notice(endpoint, notice, self._now):
+            self._ask(endpoint, [(("latest", 0), latest_link)])
 
     def _greeted(self, endpoint: Endpoint, greeting: Greeting) -> None:
         greeting.check(self.chain_id, self._said_network)
@@ -272,7 +258,7 @@ class Follower:
             self._streamed.subscribed(endpoint.name)
         self._events.append(Live(endpoint.name, greeting.native))
         if greeting.head is not None and endpoint.target is None:
-            self._new_head(endpoint, greeting.head)
+            self._heads.latest(endpoint, greeting.head, self._now)
 
     # What tasks bring
 
@@ -297,14 +283,21 @@ class Follower:
             case _ if done.key[0] == "probe":
                 self._sampler.answered(done.key, done.result)
             case Assembled():
-                self._questions.accept(done.key, done.result, self._now)
+                self._ask_others(self._others.hold(done.result))
+                self._accept()
+            case Vouched() | Compared():
+                self._events += self._others.said(endpoint.name, done.result)
+                self._accept()
             case LogCounts(heights, counts):
                 self._events += [LogMismatch(height) for height in self._streamed.counted(heights, counts)]
             case Link() if done.key[0] == "latest":
-                self._pursuit.learn(done.result)
-                self._aim(endpoint, Target(done.result.hash, (), (), done.result.height))
+                self._heads.latest(endpoint, done.result, self._now)
             case Link():
                 self._pursuit.learn(done.result)
+
+    def _accept(self) -> None:
+        for assembled in self._others.settled():
+            self._questions.accept(("tipset", assembled.link.hash), assembled, self._now)
 
     def _failed(self, failed: Failed) -> None:
         endpoint = self._endpoints.all[failed.endpoint]
@@ -319,6 +312,10 @@ class Follower:
                 endpoint.counts_heights = False
             case ("logs", _):
                 self._streamed.forget_missed()
+            case (kind, block) if kind in KINDS:
+                self._questions.retries.failed(failed.key, self._now)
+                self._others.failed(endpoint.name, kind, str(block))
+                self._accept()
             case _:
                 attempts = self._questions.retries.failed(failed.key, self._now)
                 # Once the node's limit was met, what lies just above is not begged for again and again.
@@ -344,7 +341,10 @@ class Follower:
         self._tasks.close(endpoint.name)
         self._sessions.pop(endpoint.name, None)
         self._streamed.unsubscribed(endpoint.name)
-        self._questions.clear()
+        self._others.gone(endpoint.name)
+        self._accept()
+        if endpoint is self._endpoints.leader:
+            self._questions.clear()
 
     # Deciding what to ask
 
@@ -373,6 +373,11 @@ class Follower:
             self._sampler.learn_child(leader.head)
         head = leader.head.key if leader.head is not None else ()
         self._ask(leader, self._sampler.questions(native=leader.native, head=head), background=True)
+        self._ask_others(self._others.questions(leader, pursuit, self._memory, self._tasks, self._now))
+
+    def _ask_others(self, questions: Asked) -> None:
+        for endpoint, question in questions:
+            self._ask(endpoint, [question])
 
     def _ask(self, endpoint: Endpoint, questions: Iterable[Question], *, background: bool = False) -> None:
         for key, fetch in questions:

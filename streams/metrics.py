@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, ProcessCollector, disable_created_metrics
 
 from streams.records import STREAMS
+from streams.witnesses import VERDICTS
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 REORG_EPOCHS = (1, 2, 3, 5, 10, 30, 120, 900)
@@ -31,7 +32,11 @@ class ProcessMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
-        network, endpoint = ("network",), ("endpoint",)
+        self._of_the_chain(registry, ("network",))
+        self._of_records(registry)
+        self._of_endpoints(registry, ("endpoint",))
+
+    def _of_the_chain(self, registry: CollectorRegistry, network: tuple[str]) -> None:
         self.reorgs = Counter("pulse_reorgs_total", "Reorgs followed.", network, registry=registry)
         self.reorg_depth_epochs = Histogram(
             "pulse_reorg_depth_epochs", "Epochs that a reorg took back.", network, buckets=REORG_EPOCHS, registry=registry
@@ -52,6 +57,8 @@ class ProcessMetrics:
         self.probe_failures = Counter(
             "pulse_probe_failures_total", "Probes of the state that gave no sample.", ("network", "probe"), registry=registry
         )
+
+    def _of_records(self, registry: CollectorRegistry) -> None:
         self.dead_letters = Counter("pulse_dead_letters_total", "Records that could not be applied.", ("stream",), registry=registry)
         self.consumer_lag_records = Gauge(
             "pulse_consumer_lag_records",
@@ -59,12 +66,23 @@ class ProcessMetrics:
             ("network", "stream"),
             registry=registry,
         )
+
+    def _of_endpoints(self, registry: CollectorRegistry, endpoint: tuple[str]) -> None:
         self.endpoint_up = Gauge("pulse_endpoint_up", "Whether the endpoint is connected and talking.", endpoint, registry=registry)
         self.endpoint_reconnects = Counter(
             "pulse_endpoint_reconnects_total", "Connections that were opened again.", endpoint, registry=registry
         )
         self.node_faults = Counter(
             "pulse_node_faults_total", "Frames and answers of a node that could not be true.", endpoint, registry=registry
+        )
+        self.endpoint_head_epoch = Gauge(
+            "pulse_endpoint_head_epoch", "Height of the head that the endpoint announced last.", endpoint, registry=registry
+        )
+        self.endpoint_comparisons = Counter(
+            "pulse_endpoint_comparisons_total",
+            "Published tipsets that another endpoint was asked about, by what it holds: same, chain, receipts, unanswered.",
+            ("endpoint", "verdict"),
+            registry=registry,
         )
         self.rpc_requests = Counter(
             "pulse_rpc_requests_total", "Requests to nodes, by outcome.", ("endpoint", "method", "outcome"), registry=registry
@@ -86,3 +104,5 @@ class ProcessMetrics:
             self.endpoint_up.labels(endpoint).set(0)
             self.endpoint_reconnects.labels(endpoint)
             self.node_faults.labels(endpoint)
+            for verdict in VERDICTS:
+                self.endpoint_comparisons.labels(endpoint, verdict)

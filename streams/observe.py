@@ -5,7 +5,7 @@ import time
 import structlog
 
 from streams.account import Account
-from streams.events import Dropped, Event, Incomplete, Live, LogMismatch, Nonsense, NoSample, OutOfReach, Reorg
+from streams.events import Announced, Dropped, Event, Incomplete, Live, LogMismatch, Nonsense, NoSample, OutOfReach, Reorg, WitnessSays
 from streams.follower import Follower
 from streams.metrics import ProcessMetrics
 from streams.tasks import Answered
@@ -24,23 +24,40 @@ class Observer:
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
-        metrics, network = self._metrics, self._follower.network or "unknown"
         self.account = self.account.after(event, int(time.time()))
+        match event:
+            case Answered() | Live() | Announced() | WitnessSays() | Dropped() | Nonsense():
+                self._of_an_endpoint(event)
+            case _:
+                self._of_the_chain(event, self._follower.network or "unknown")
+
+    def _of_an_endpoint(self, event: Answered | Live | Announced | WitnessSays | Dropped | Nonsense) -> None:
+        metrics = self._metrics
         match event:
             case Answered(endpoint, method, outcome, seconds):
                 metrics.rpc_requests.labels(endpoint, method, outcome).inc()
                 metrics.rpc_seconds.labels(endpoint, method).observe(seconds)
-            case Reorg(depth):
-                metrics.reorgs.labels(network).inc()
-                metrics.reorg_depth_epochs.labels(network).observe(depth)
             case Live(endpoint, native):
                 self._live(endpoint, native=native)
+            case Announced(endpoint, height):
+                metrics.endpoint_head_epoch.labels(endpoint).set(height)
+            case WitnessSays(endpoint, height, verdict):
+                metrics.endpoint_comparisons.labels(endpoint, verdict).inc()
+                if verdict in {"chain", "receipts"}:
+                    log.warning("another endpoint holds something else", endpoint=endpoint, height=height, differs=verdict)
             case Dropped(endpoint, reason, refused):
                 metrics.endpoint_up.labels(endpoint).set(0)
                 log.warning("endpoint refused" if refused else "endpoint lost", endpoint=endpoint, reason=reason)
             case Nonsense(endpoint, reason):
                 metrics.node_faults.labels(endpoint).inc()
                 log.warning("endpoint said what can not be true", endpoint=endpoint, reason=reason)
+
+    def _of_the_chain(self, event: Event, network: str) -> None:
+        metrics = self._metrics
+        match event:
+            case Reorg(depth):
+                metrics.reorgs.labels(network).inc()
+                metrics.reorg_depth_epochs.labels(network).observe(depth)
             case Incomplete(height, complaint):
                 metrics.incomplete_receipts.labels(network).inc()
                 log.warning("receipts stay incomplete", height=height, reason=complaint)

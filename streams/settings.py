@@ -240,6 +240,11 @@ class Settings(BaseSettings):
     traces: Literal["auto", "off"] = "auto"
     look_back_epochs: int = Field(default=2000, ge=0)
     concurrency: int = Field(default=8, ge=1, le=256)
+    requests_per_second: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    witnesses: int = Field(default=1, ge=0, le=16)
+    compare_depth_epochs: int = Field(default=30, ge=0, le=900)
+    receipts_quorum: int = Field(default=1, ge=1, le=17)
+    hedge_after_seconds: float = Field(default=5.0, gt=0, allow_inf_nan=False)
     stale_after_seconds: float = Field(default=120.0, gt=0, allow_inf_nan=False)
     replay_pace: float = Field(default=1.0, gt=0, le=100_000)
     log_format: Literal["console", "json"] = "console"

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from streams.chain import Link
 from streams.greeting import fetch_link_at
@@ -22,6 +22,7 @@ WAITING_TIPSETS = 256
 
 Verdict: TypeAlias = Literal["same", "chain", "receipts", "unanswered"]
 """What a witness says of a tipset: the same, another tipset at its height, other receipts, or nothing."""
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
 def digest(receipts: Iterable[Receipt]) -> bytes:
@@ -41,13 +42,34 @@ class Seen:
     digest: bytes
 
 
-def vouch(block: Hash) -> Fetch[bytes | None]:
+@dataclass(frozen=True, slots=True)
+class Vouched:
     """The digest of the receipts that a node tells of a tipset, None where it tells none."""
+
+    block: Hash
+    digest: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a node says of a tipset that was published."""
+
+    seen: Seen
+    verdict: Verdict
+
+
+def vouch(block: Hash) -> Fetch[Vouched]:
+    """What a node vouches for.
+
+    Raises:
+        NodeFault: its answer can not be read.
+    """
     (answer,) = yield (Call("eth_getBlockReceipts", (block,)),)
-    return None if answer.result is None else digest(read(answer.result, list[Receipt], "eth_getBlockReceipts"))
+    receipts = None if answer.result is None else read(answer.result, list[Receipt], "eth_getBlockReceipts")
+    return Vouched(block, None if receipts is None else digest(receipts))
 
 
-def compare(seen: Seen) -> Fetch[tuple[Seen, Verdict]]:
+def compare(seen: Seen) -> Fetch[Compared]:
     """Whether a node holds the same tipset at that height, with the same receipts.
 
     Raises:
@@ -55,11 +77,11 @@ def compare(seen: Seen) -> Fetch[tuple[Seen, Verdict]]:
     """
     link: Link | None = yield from fetch_link_at(seen.height, ())
     if link is None or (link.height, link.hash) != (seen.height, seen.hash):
-        return seen, "chain"
-    found = yield from vouch(seen.hash)
+        return Compared(seen, "chain")
+    found = (yield from vouch(seen.hash)).digest
     if found is None:
-        return seen, "unanswered"
-    return seen, "same" if found == seen.digest else "receipts"
+        return Compared(seen, "unanswered")
+    return Compared(seen, "same" if found == seen.digest else "receipts")
 
 
 class Witnesses:

@@ -5,7 +5,20 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from streams.errors import NodeFault, Refusal, Silence
-from streams.events import Dropped, Event, Incomplete, Live, LogMismatch, Nonsense, NoSample, OutOfReach, Reorg, doubts
+from streams.events import (
+    Announced,
+    Dropped,
+    Event,
+    Incomplete,
+    Live,
+    LogMismatch,
+    Nonsense,
+    NoSample,
+    OutOfReach,
+    Reorg,
+    WitnessSays,
+    doubts,
+)
 from streams.follower import Follower
 from streams.metrics import ProcessMetrics
 from streams.observe import Observer
@@ -16,6 +29,9 @@ EVENTS: list[tuple[Event, str, dict[str, str], float]] = [
     (Answered("own", "eth_chainId", "ok", 0.5), "pulse_rpc_seconds_sum", {"method": "eth_chainId"}, 0.5),
     (Nonsense("own", "a height above its child's"), "pulse_node_faults_total", {}, 1),
     (Live("own", native=True), "pulse_endpoint_up", {}, 1),
+    (Announced("own", 7), "pulse_endpoint_head_epoch", {}, 7),
+    (WitnessSays("own", 7, "same"), "pulse_endpoint_comparisons_total", {"verdict": "same"}, 1),
+    (WitnessSays("own", 7, "receipts"), "pulse_endpoint_comparisons_total", {"verdict": "receipts"}, 1),
     (Dropped("own", "closed", refused=False), "pulse_endpoint_up", {}, 0),
 ]
 OF_THE_CHAIN: list[tuple[Event, str, float]] = [
@@ -75,8 +91,16 @@ def test_what_an_operator_should_know_is_logged(observe: Observer) -> None:
             observe(event)
         observe(Dropped("own", "the token was refused (401)", refused=True))
         observe(OutOfReach(7))
-    assert [line["log_level"] for line in lines] == ["warning", "info", "warning", "warning", "warning"]
-    assert [line.get("reason") for line in lines] == ["a height above its child's", None, "closed", "the token was refused (401)", None]
+    assert [line["log_level"] for line in lines] == ["warning", "info", "warning", "warning", "warning", "warning"]
+    reasons = [line.get("reason") for line in lines]
+    assert reasons == [
+        "a height above its child's",
+        None,
+        None,
+        "closed",
+        "the token was refused (401)",
+        None,
+    ]
 
 
 def test_a_node_that_refuses_or_is_silent_says_nothing_untrue() -> None:

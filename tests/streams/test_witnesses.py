@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from streams.rpc import NULL_ROUND, Answer, Call
 from streams.wire import Receipt
-from streams.witnesses import WAITING_TIPSETS, Seen, Witnesses, compare, digest, vouch
+from streams.witnesses import WAITING_TIPSETS, Compared, Seen, Verdict, Vouched, Witnesses, compare, digest, vouch
 from tests.node.asking import Answerer, ask, refused, told
 
 BLOCK, OTHER = "0x" + "b1" * 32, "0x" + "b2" * 32
@@ -71,16 +71,16 @@ def test_what_counts_is_told_apart(other: dict[str, object]) -> None:
         (node(), "unanswered"),
     ],
 )
-def test_a_comparison_ends_in_one_of_four_ways(answers: Answerer, verdict: str) -> None:
+def test_a_comparison_ends_in_one_of_four_ways(answers: Answerer, verdict: Verdict) -> None:
     """The same; another tipset, or none, at that height; other receipts; no answer."""
     one = seen(5, receipt(1))
-    assert ask(compare(one), answers) == (one, verdict)
+    assert ask(compare(one), answers) == Compared(one, verdict)
 
 
 def test_a_voucher_is_a_digest_or_nothing() -> None:
     """Of the receipts as that node tells them."""
-    assert ask(vouch(BLOCK), node(receipts=[receipt(1)])) == digest(typed(receipt(1)))
-    assert ask(vouch(BLOCK), node()) is None
+    assert ask(vouch(BLOCK), node(receipts=[receipt(1)])) == Vouched(BLOCK, digest(typed(receipt(1))))
+    assert ask(vouch(BLOCK), node()) == Vouched(BLOCK, None)
 
 
 def test_only_what_is_deep_is_compared() -> None:

@@ -1,0 +1,90 @@
+"""The live endpoints besides the leader, put to use: they compare, vouch for receipts, and answer where the leader is slow."""
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+from typing import TypeAlias
+
+from streams.endpoints import Endpoint, Endpoints
+from streams.enrich import Assembled, assemble
+from streams.events import Policy, WitnessSays
+from streams.memory import Memory
+from streams.pursuit import Pursuit
+from streams.questions import Question
+from streams.quorum import Quorum
+from streams.records import Hash
+from streams.tasks import Tasks
+from streams.witnesses import Compared, Seen, Vouched, Witnesses, compare, digest, vouch
+
+KINDS = frozenset(("compare", "vouch", "hedge"))
+"""Keys of the questions that only others are asked: one of these that fails says nothing about the plan."""
+
+Asked: TypeAlias = Iterator[tuple[Endpoint, Question]]
+
+
+class Others:
+    """What is asked of the other endpoints, and what comes of it."""
+
+    def __init__(self, endpoints: Endpoints, policy: Policy) -> None:
+        self._endpoints = endpoints
+        self._hedge_after_seconds = policy.hedge_after_seconds
+        self._compares = policy.witnesses > 0
+        self._witnesses = Witnesses(policy.compare_depth_epochs)
+        self._quorum = Quorum(policy.receipts_quorum)
+
+    @property
+    def first(self) -> Endpoint | None:
+        """The preferred one of them."""
+        return next(iter(self._endpoints.others()), None)
+
+    def hold(self, assembled: Assembled) -> Asked:
+        """Keep a tipset until it is `settled`; what to ask about it of those that may know it."""
+        link = assembled.link
+        higher = {one.name: one for one in self._endpoints.others() if one.target and one.target.head_height > link.height}
+        for name in self._quorum.hold(assembled, higher):
+            yield higher[name], (("vouch", link.hash), partial(vouch, link.hash))
+
+    def settled(self) -> Iterator[Assembled]:
+        """The tipsets that need not wait for anybody any more."""
+        return self._quorum.settled()
+
+    def said(self, name: str, result: Compared | Vouched) -> list[WitnessSays]:
+        """An endpoint answered."""
+        match result:
+            case Vouched():
+                self._quorum.vouched(name, result.block, result.digest)
+                return []
+            case Compared():
+                return [WitnessSays(name, result.seen.height, result.verdict)]
+
+    def failed(self, name: str, kind: str, block: Hash) -> None:
+        """An endpoint did not answer a question of ours."""
+        if kind == "vouch":
+            self._quorum.vouched(name, block, None)
+
+    def gone(self, name: str) -> None:
+        """An endpoint is lost."""
+        self._quorum.gone(name)
+
+    def published(self, assembled: Assembled) -> None:
+        """A tipset was published."""
+        if self._compares:
+            link = assembled.link
+            names = [one.name for one in self._endpoints.others()]
+            self._witnesses.published(Seen(link.height, link.hash, digest(assembled.receipts.values())), names)
+
+    def rewound(self, height: int) -> None:
+        """Everything above `height` is undone."""
+        self._witnesses.rewound(height)
+
+    def questions(self, leader: Endpoint, pursuit: Pursuit, memory: Memory, tasks: Tasks, now: float) -> Asked:
+        """What to compare now, and the tipset that holds up the path where the leader has been too slow about it."""
+        others = {one.name: one for one in self._endpoints.others()}
+        for name, seen in self._witnesses.next({name: one.target.head_height for name, one in others.items() if one.target}):
+            yield others[name], (("compare", seen.hash), partial(compare, seen))
+        if self.first is None or not pursuit.path:
+            return
+        link, *above = islice(pursuit.path, 2)
+        if tasks.waiting_seconds(leader.name, ("tipset", link.hash), now) >= self._hedge_after_seconds:
+            child = above[0] if above else leader.head
+            yield self.first, (("hedge", link.hash), partial(assemble, link, child, memory, native=self.first.native))
