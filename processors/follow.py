@@ -12,7 +12,6 @@ from redis.asyncio import Redis
 from processors.exporter import Exporter
 from processors.lease import POLL_SECONDS, Granted, Lease
 from processors.parts import announce, connected_redis, group_of_tasks, node_addresses, policy, serve_http
-from processors.parts import announce, connected_redis, group_of_tasks, node_addresses, policy_of, serve_http
 from processors.readings import Snapshot
 from processors.sink import held, remembered
 from processors.store import Store
@@ -156,7 +155,6 @@ async def _lead(
         chain_id=settings.chain_id,
         network=settings.network,
         policy=policy(settings),
-        policy=policy_of(settings),
         jitter=random.random,
     )
     longest = max(window.epochs for window in windows)

@@ -51,7 +51,18 @@ async def group_of_tasks() -> AsyncIterator[asyncio.TaskGroup]:
 
 def policy(settings: Settings) -> Policy:
     """The follower's numbers, as they are set."""
-    return Policy(settings.look_back_epochs, settings.concurrency, settings.stale_after_seconds, traces=settings.traces == "auto")
+    return Policy(
+        look_back_epochs=settings.look_back_epochs,
+        concurrency=settings.concurrency,
+        stale_after_seconds=settings.stale_after_seconds,
+        traces=settings.traces == "auto",
+        requests_per_second=settings.requests_per_second,
+        # A quorum needs whom to ask.
+        witnesses=max(settings.witnesses, settings.receipts_quorum - 1),
+        compare_depth_epochs=settings.compare_depth_epochs,
+        receipts_quorum=settings.receipts_quorum,
+        hedge_after_seconds=settings.hedge_after_seconds,
+    )
 
 
 @asynccontextmanager
@@ -110,21 +121,6 @@ async def node_addresses(settings: Settings, stack: AsyncExitStack, *, hold: boo
         recordings.append(server)
         addresses[node.name] = Address(server.url)
     return addresses, recordings
-
-
-def policy_of(settings: Settings) -> Policy:
-    """The follower's numbers, as set."""
-    return Policy(
-        look_back_epochs=settings.look_back_epochs,
-        concurrency=settings.concurrency,
-        stale_after_seconds=settings.stale_after_seconds,
-        requests_per_second=settings.requests_per_second,
-        # A quorum needs whom to ask.
-        witnesses=max(settings.witnesses, settings.receipts_quorum - 1),
-        compare_depth_epochs=settings.compare_depth_epochs,
-        receipts_quorum=settings.receipts_quorum,
-        hedge_after_seconds=settings.hedge_after_seconds,
-    )
 
 
 async def serve_http(settings: Settings, exporter: Exporter, stack: AsyncExitStack) -> None:

@@ -13,7 +13,6 @@ from redis.asyncio import Redis
 from processors.catalogue import INDICATORS
 from processors.exporter import Exporter
 from processors.parts import announce, connected_redis, group_of_tasks, node_addresses, policy, serve_http
-from processors.parts import announce, connected_redis, group_of_tasks, node_addresses, policy_of, serve_http
 from processors.readings import Snapshot
 from processors.registry import Registry
 from processors.sink import LocalSink
@@ -69,7 +68,6 @@ async def _follow(settings: Settings, *, until_end: bool) -> Sequence[Snapshot]:
             chain_id=settings.chain_id,
             network=settings.network,
             policy=policy(settings),
-            policy=policy_of(settings),
             jitter=random.random,
         )
         sink = LocalSink(redis, windows, registry, metrics)
