@@ -23,6 +23,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from processors.economy import Economy
+from processors.flows import Flows
 from streams.evidence import EVENT_SHAPES, FACTORY_OF, INTERFACES, STANDARDS, Shape
 from streams.records import Address, Contract
 
@@ -79,9 +81,10 @@ class Entry(Struct, frozen=True, kw_only=True, rename={"contract_class": "class"
 
 @dataclass(frozen=True)
 class Contracts:
-    """The contracts of one chain by lower-case address, and by the implementation that stands behind them."""
+    """The contracts of one chain by lower-case address, and by the implementation that stands behind them; and what of them is money."""
 
     entries: Mapping[Address, Entry] = field(default_factory=dict)
+    economy: Economy = field(default_factory=Economy)
     by_implementation: Mapping[Address, Entry] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -176,6 +179,8 @@ class Classifier:
 
     def __init__(self, contracts: Contracts, *, remembered: int = REMEMBERED) -> None:
         self._contracts = contracts
+        self.flows = Flows(contracts.economy)
+        """Which events move money."""
         self._remembered = lru_cache(maxsize=remembered)(self._decide)
 
     def classify(self, contract: Contract) -> Verdict:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+from processors.flows import Flows
 from processors.gas import burn
 from streams.records import Address, Contract, LogsRecord, TipsetRecord
 
@@ -37,6 +38,11 @@ class Classifier(Protocol):
 
     def classify(self, contract: Contract) -> Verdict:
         """The class and the project of `contract`."""
+        ...
+
+    @property
+    def flows(self) -> Flows:
+        """Which events move money."""
         ...
 
 
@@ -122,13 +128,15 @@ def fold_tipset(record: TipsetRecord, classifier: Classifier) -> Contribution:
 
 
 def fold_logs(record: LogsRecord, classifier: Classifier) -> Contribution:
-    """The contribution of a tipset's events to stream `logs`: `events:{c}`, by the class of the emitter."""
+    """The contribution of a tipset's events to stream `logs`: `events:{c}` by the class of the emitter, and what `flows` says moved."""
     classes = {contract.address: classifier.classify(contract).contract_class for contract in record.contracts}
-    sums: dict[str, int] = {}
+    moved = classifier.flows.of(record)
+    sums = moved.sums
     for log in record.logs:
         name = f"events:{classes.get(log.emitter, UNKNOWN)}"
         sums[name] = sums.get(name, 0) + 1
-    return Contribution(sums)
+    members = {kind: frozenset(of_kind) for kind, of_kind in moved.members.items()}
+    return Contribution(_known(sums), members, _known(moved.lasting))
 
 
 def _tally(verdict: Verdict) -> _Tally:

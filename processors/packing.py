@@ -20,6 +20,8 @@ LIMB = 2**32
 
 MOST_LIMBS = 5
 
+_HEIGHTS = ("processed", "null")
+
 Part = list[Any]
 """`[names, values, [kinds, members, kinds, members, …]]`, then the facts of a tipset."""
 
@@ -141,15 +143,15 @@ def _counters(names: Mapping[int, str], flat: Sequence[bytes]) -> dict[str, int]
 def _window(name: str, epochs: int, by_range: Mapping[str, tuple[dict[str, int], dict[bytes, int], int]]) -> WindowReading:
     totals, distinct, _ = by_range[f"window-{epochs}"]
     before, distinct_before, _ = by_range[f"before-{epochs}"]
-    heights = ("processed", "null")
     return WindowReading(
         name=name,
         epochs=epochs,
-        sums=joined({field: value for field, value in totals.items() if field not in heights}),
+        sums=joined({field: value for field, value in totals.items() if field not in _HEIGHTS}),
         distinct={kind.decode(): count for kind, count in distinct.items() if count},
         processed=totals["processed"],
         null=totals["null"],
         prior_distinct={kind.decode(): count for kind, count in distinct_before.items() if count},
         prior_processed=before["processed"],
         prior_null=before["null"],
+        prior_sums=joined({field: value for field, value in before.items() if field not in _HEIGHTS}),
     )

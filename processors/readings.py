@@ -14,7 +14,8 @@ from streams.records import Stream
 class WindowReading:
     """One stream's totals over one window, and the distinct members of the window of the same length just before.
 
-    `sums` are by field, `distinct` are counts by kind of member. `processed` and `null` count heights of the window.
+    `sums` are by field, `distinct` are counts by kind of member; `prior_sums` has the fields that are kept for twice a window.
+    `processed` and `null` count heights of the window.
     """
 
     name: str
@@ -26,6 +27,7 @@ class WindowReading:
     prior_distinct: dict[str, int] = field(default_factory=dict)
     prior_processed: int = 0
     prior_null: int = 0
+    prior_sums: dict[str, int] = field(default_factory=dict)
 
     @property
     def coverage(self) -> float:

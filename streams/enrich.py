@@ -14,7 +14,8 @@ from streams.creations import Creations, created, learn_creators, recorded, resu
 from streams.errors import NodeFault
 from streams.memory import Memory
 from streams.probes import learn
-from streams.records import Address, Child, Contract, Hash, Log, LogsRecord, Message, TipsetRecord
+from streams.rails import learn_rails
+from streams.records import Address, Child, Contract, Hash, Log, LogsRecord, Message, Rail, TipsetRecord
 from streams.rpc import Call
 from streams.tasks import Fetch, gather
 from streams.traces import Inside, Tracing, fetch_traces, inside
@@ -34,6 +35,7 @@ class Assembled:
     complaint: str | None
     creations: Creations = field(default_factory=Creations)
     inside: Inside | None = None
+    rails: tuple[Rail, ...] = ()
 
 
 def assemble(link: Link, child: Link | None, memory: Memory, *, native: bool, tracing: Tracing | None = None) -> Fetch[Assembled]:
@@ -54,11 +56,12 @@ def assemble(link: Link, child: Link | None, memory: Memory, *, native: bool, tr
     learning: list[Fetch[Any]] = [
         learn(link.height, block, receipts, memory, native=native, made=made.addresses),
         resurrected(made.addresses, link, child if native else None),
+        learn_rails(link.parent_hash, receipts),
     ]
-    _, old = yield from gather(learning)
+    _, old, rails = yield from gather(learning)
     if complaint is None and natives is not None:
         complaint = yield from _events_complaint(block, by_hash, natives, memory)
-    return Assembled(link, block, by_hash, rise, complaint, made.without(old), told)
+    return Assembled(link, block, by_hash, rise, complaint, made.without(old), told, rails)
 
 
 def _body(link: Link, child: Link | None, memory: Memory) -> Fetch[tuple[EthBlock, list[Receipt], list[NativeReceipt] | None, int | None]]:
@@ -177,6 +180,7 @@ def build(
         noticed_at=noticed_at,
         logs=logs,
         contracts=_evidence({log.emitter for log in logs}, memory),
+        rails=assembled.rails,
     )
     return tipset, grouped
 

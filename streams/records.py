@@ -104,6 +104,15 @@ class Log(Struct, frozen=True, array_like=True):
     data: str
 
 
+class Rail(Struct, frozen=True, array_like=True):
+    """A rail of Filecoin Pay that is paid on: its number (as a topic), what token it pays in (the zero address: FIL), and who pays."""
+
+    contract: Address
+    number: Hash
+    token: Address
+    payer: Address
+
+
 class TipsetRecord(Struct, frozen=True, tag="tipset", kw_only=True):
     """`height` holds this tipset; the heights between `parent_height` and it are null rounds.
 
@@ -135,7 +144,10 @@ class TipsetRecord(Struct, frozen=True, tag="tipset", kw_only=True):
 
 
 class LogsRecord(Struct, frozen=True, tag="logs", kw_only=True):
-    """The events of one tipset, grouped; same heights and meaning as `TipsetRecord`, `contracts` for every emitter."""
+    """The events of one tipset, grouped; same heights and meaning as `TipsetRecord`, `contracts` for every emitter.
+
+    `rails` are those that payments name, as far as a node told.
+    """
 
     version: int = VERSION
     network: str
@@ -146,6 +158,7 @@ class LogsRecord(Struct, frozen=True, tag="logs", kw_only=True):
     noticed_at: float
     logs: tuple[Log, ...] = ()
     contracts: tuple[Contract, ...] = ()
+    rails: tuple[Rail, ...] = ()
 
 
 class StateRecord(Struct, frozen=True, tag="state", kw_only=True):

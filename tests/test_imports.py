@@ -17,7 +17,9 @@ PURE = {
     *("streams.sampling", "streams.questions", "streams.sampler"),
     *("streams.account", "processors.style", "processors.trail", "processors.sparkline"),
     *("streams.traces", "streams.creations", "streams.addresses"),
+    *("streams.pools", "streams.prices", "streams.rails"),
     *("processors.windows", "processors.gas", "processors.classify", "processors.folds", "processors.readings"),
+    *("processors.economy", "processors.flows"),
     *("processors.row", "processors.samples", "processors.thresholds", "processors.standings"),
     *("processors.rows_chain", "processors.rows_pulse", "processors.catalogue", "processors.rules", "processors.alerts", "processors.page"),
 }

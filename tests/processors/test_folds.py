@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
+from processors.flows import Flows
 from processors.folds import BURNT_FUNDS, Contribution, fold_logs, fold_tipset
 from processors.gas import burn
 from streams.records import Contract, Log, LogsRecord, Message, TipsetRecord
@@ -30,6 +31,8 @@ class Table:
     verdicts: Mapping[str, Verdict] = field(
         default_factory=lambda: {POOL: Verdict("dex", "swap"), TOKEN: Verdict("token"), CHILD: Verdict("dex", "other")}
     )
+
+    flows: Flows = field(default_factory=Flows)
 
     def classify(self, contract: Contract) -> Verdict:
         """As the table has it."""

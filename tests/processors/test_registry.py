@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.classify import CLASSES, UNKNOWN, Classifier
+from processors.economy import KEYS
 from processors.registry import BUNDLED, Registry, parse, read
 from streams.errors import RegistryError
 from streams.evidence import FACTORIES
@@ -47,8 +48,9 @@ def test_all_facts_are_there() -> None:
 def test_every_fact_has_its_source() -> None:
     """No entry without a source, no source without an entry, all in classes that exist."""
     entries = [entry for chain in BUNDLE.chains.values() for entry in chain.values()]
-    assert all(entry.sources for entry in entries)
-    assert {source for entry in entries for source in entry.sources} == BUNDLE.sources.keys()
+    money = [line for economy in BUNDLE.economies.values() for section in KEYS for line in getattr(economy, section)]
+    assert all(one.sources for one in (*entries, *money))
+    assert {source for one in (*entries, *money) for source in one.sources} == BUNDLE.sources.keys()
     assert {entry.contract_class for entry in entries} <= set(CLASSES) - {UNKNOWN}
     assert {entry.factory for entry in entries} == {None, *(factory.name for factory in FACTORIES)}
 
@@ -138,12 +140,12 @@ def entry(**changed: str) -> str:
 @pytest.mark.parametrize(
     "text, line, reason",
     [
-        ("", None, "is empty; allowed: version, sources, chains"),
+        ("", None, "is empty; allowed: version, sources, chains, pools"),
         ("# nothing\n", None, "is empty"),
         ("chains:\n  314: {a: b\n", 3, "is not YAML"),
         ("chains:\n  314: {a: b\n  c: d}}\n", 3, "is not YAML"),
         ("- a\n", 1, "the file: expected keys and values"),
-        ("version: 1\npool: {}\n", 2, "unknown key 'pool': allowed: version, sources, chains"),
+        ("version: 1\npool: {}\n", 2, "unknown key 'pool': allowed: version, sources, chains, pools"),
         ("version: 2\n", 1, "version 2: allowed: 1"),
         ("chains:\n  mainnet: {}\n", 2, "chain id 'mainnet': allowed: a positive integer"),
         ("chains:\n  0x13a: {}\n", 2, "chain id '0x13a'"),
