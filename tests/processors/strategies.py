@@ -184,12 +184,15 @@ def _window(held: Mapping[int, Held], window: Window, head: int) -> WindowReadin
     sums: dict[str, int] = {}
     members: dict[str, set[str]] = {}
     before_members: dict[str, set[str]] = {}
+    before_sums: dict[str, int] = {}
     for part in filter(None, now):
         for name, value in (*part.sums.items(), *part.lasting_sums.items()):
             sums[name] = sums.get(name, 0) + value
         for kind, found in (*part.members.items(), *part.lasting_members.items()):
             members.setdefault(kind, set()).update(found)
     for part in filter(None, before):
+        for name, value in part.lasting_sums.items():
+            before_sums[name] = before_sums.get(name, 0) + value
         for kind, found in part.lasting_members.items():
             before_members.setdefault(kind, set()).update(found)
     return WindowReading(
@@ -202,4 +205,5 @@ def _window(held: Mapping[int, Held], window: Window, head: int) -> WindowReadin
         prior_distinct={kind: len(found) for kind, found in before_members.items() if found},
         prior_processed=sum(part is not None for part in before),
         prior_null=sum(part is None for part in before),
+        prior_sums={name: value for name, value in before_sums.items() if value},
     )
