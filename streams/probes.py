@@ -6,7 +6,7 @@ from itertools import islice
 from eth_utils.crypto import keccak
 
 from streams import evidence
-from streams.errors import NodeFault
+from streams.errors import NodeFault, Refusal
 from streams.memory import Memory
 from streams.records import Address, Contract
 from streams.rpc import Answer, Call
@@ -28,17 +28,26 @@ def learn(
         unnamed = sorted(one for one in actors if may_have_eth_name(one) and one not in memory.names)
         yield from gather([_learn_name(one, height, memory) for one in unnamed])
     emitters = {log.address.lower() for receipt in receipts for log in receipt.logs}
-    created = {one.created for one in receipts if one.created is not None} | set(islice(made, MOST_CREATED))
-    for certain in emitters | created:
+    created = {one.created for one in receipts if one.created is not None}
+    inner = set(islice(made, MOST_CREATED))
+    for certain in emitters | created | inner:
         memory.without_code.pop(certain, None)
-    asked = {memory.name(one) for one in receivers | emitters | created}
-    unknown = sorted(one for one in asked if memory.needs_evidence(one, height))
-    found = yield from gather([fetch_contract(one) for one in unknown])
+    needed = {memory.name(one) for one in receivers | emitters | created}
+    unknown = sorted(one for one in needed | inner if memory.needs_evidence(one, height))
+    found = yield from gather([fetch_contract(one) if one in needed else _if_told(one) for one in unknown])
     for address, contract in zip(unknown, found, strict=True):
-        if contract is None:
-            memory.without_code[address] = height
-        else:
+        if contract is not None:
             memory.learn(contract)
+        elif address in needed:
+            memory.without_code[address] = height
+
+
+def _if_told(address: Address) -> Fetch[Contract | None]:
+    """The evidence, None also where the node will not tell: no figure needs it before somebody calls the contract."""
+    try:
+        return (yield from fetch_contract(address))
+    except Refusal:
+        return None
 
 
 def _learn_name(address: Address, height: int, memory: Memory) -> Fetch[None]:

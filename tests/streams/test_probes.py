@@ -232,3 +232,18 @@ def test_an_eth_only_node_is_not_asked_for_names() -> None:
     ask(learn(100, block((ACCOUNT, OTHER), (ACCOUNT, f"0xff{5:038x}")), [receipt()], memory, native=False), chain)
     assert chain.asked == [Call("eth_getCode", (OTHER, "latest"))]
     assert memory.names == {}
+
+
+def test_contracts_made_inside_of_messages_may_stay_unknown() -> None:
+    """Their code is asked for, but nothing waits for it where the node will not tell; what is called must be known."""
+    chain, memory = Chain(), Memory()
+    chain.codes = {PROXY: PLAIN}
+
+    def refusing(call: Call) -> Answer:
+        return refused(call) if call == Call("eth_getCode", (LOGIC, "latest")) else chain(call)
+
+    ask(learn(100, block(), [], memory, native=False, made=[PROXY, LOGIC]), refusing)
+    assert set(memory.contracts) == {PROXY}
+    assert memory.without_code == {}
+    with pytest.raises(Refusal):
+        ask(learn(101, block((NAME, LOGIC)), [], memory, native=False), refusing)
