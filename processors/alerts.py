@@ -12,6 +12,7 @@ RUNBOOK = "docs/operations.md#"
 FRESH_SECONDS = 600
 LAG_RECORDS = 100
 RECONNECTS = 5
+PROBE_FAILURES = 3
 NEARLY_FULL_RATIO = 0.85
 
 
@@ -226,6 +227,15 @@ TRUTH = (
     ),
     _counted(
         "FvmLogMismatches", "pulse_log_mismatches_total", "network", "Streamed logs differ from the receipts.", "{{ $labels.network }}"
+    ),
+    Alert(
+        name="FvmProbesFailing",
+        expr=f"sum by (network, probe) (increase(pulse_probe_failures_total[1h])) > {PROBE_FAILURES}",
+        hold="10m",
+        keep="15m",
+        severity="warning",
+        summary="A reading of the state keeps failing.",
+        description='{{ $labels.network }}: probe {{ $labels.probe }} failed about {{ $value | printf "%.0f" }} times in the last hour.',
     ),
     Alert(
         name="FvmDeepReorg",

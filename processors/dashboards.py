@@ -1,369 +1,293 @@
-"""The Grafana dashboard, built with Grafana's own typed builders from the catalogue.
+"""The dashboards of Grafana, from the catalogue and the metrics of a process: what is new there has its panel by rendering.
 
-The builders number no panels and give them no data source; `_finished` does.
+One dashboard answers one question; Overview leads to the others. The builders number no panels and give them no data
+source; `_finished` does.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 from grafana_foundation_sdk.builders import dashboard as build
-from grafana_foundation_sdk.builders import stat, table, timeseries
-from grafana_foundation_sdk.builders.common import (
-    GraphThresholdsStyleConfig,
-    ReduceDataOptions,
-    StackingConfig,
-    VizLegendOptions,
-)
-from grafana_foundation_sdk.builders.prometheus import Dataquery
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
-from grafana_foundation_sdk.models import common, dashboard, prometheus
+from grafana_foundation_sdk.models import dashboard
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics import MetricWrapperBase
 
-from processors.catalogue import ROWS, unit_of, watched
-from processors.row import Row, Unit
-from processors.thresholds import Indicator
+from processors import panels as p
+from processors.catalogue import ROWS, watched
+from processors.panels import CHAIN, GREEN, PROCESS, RED, SOURCE, YELLOW, Panel
+from processors.row import GROUPS, Group, Row
+from streams.metrics import ProcessMetrics
 
-SOURCE = dashboard.DataSourceRef(type_val="prometheus", uid="${datasource}")
-CHAIN = 'job=~"$job",network=~"$network"'
-PROCESS = 'job=~"$job"'
-
-UNITS: dict[Unit, str] = {
-    "ratio": "percentunit",
-    "seconds": "s",
-    "gas": "short",
-    "FIL": "suffix: FIL",
-    "attoFIL": "suffix: aFIL",
-    "epochs": "none",
-    "state": "none",
+TAG = "fvm-pulse"
+DEEP = (("count", ""), ("bucket", ',le="5.0"'))
+UP_DOWN = {"0": ("down", RED), "1": ("up", GREEN)}
+FIRING = 'ALERTS{alertstate="firing",alertname=~"Fvm.*"}'
+BY_HAND = {"fvm_window_upgrade", "pulse_redis_up", "pulse_redis_persistence_up", "pulse_build_info"}
+"""Rows with a panel of their own."""
+ON_OTHERS: dict[Group, str] = {
+    "activity": "activity",
+    "gas": "activity",
+    "truth": "pipeline",
+    "pipeline": "pipeline",
+    "redis": "redis",
+    "thresholds": "overview",
 }
-"""Grafana's names of units; what is counted is `short`."""
+"""Where a group of rows is shown; every other group is about the economy."""
 
-GREEN, YELLOW, RED, BLUE, CLEAR = "green", "yellow", "red", "blue", "transparent"
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """A dashboard: its name in the address, the question that it answers, and its panels."""
+
+    name: str
+    title: str
+    description: str
+    panels: Callable[[], Iterable[Panel]]
+
+
+def _rows(group: Group) -> Iterator[Row]:
+    return (row for row in ROWS if row.group == group and row.metric not in BY_HAND)
 
 
 def _row(metric: str) -> Row:
     return next(row for row in ROWS if row.metric == metric)
 
 
-def _unit(unit: Unit) -> str:
-    return UNITS.get(unit, "short")
+def _groups(board: str) -> Iterator[Panel]:
+    """The rows of every group that this board shows, under the group's title."""
+    for group, title in GROUPS.items():
+        rows = list(_rows(group))
+        if rows and ON_OTHERS.get(group, "economy") == board:
+            yield build.Row(title)
+            yield from map(p.of_row, rows)
 
 
-def _query(expr: str, legend: str = "__auto", ref: str = "A", *, instant: bool = False) -> Dataquery:
-    query = Dataquery().datasource(SOURCE).expr(expr).legend_format(legend).ref_id(ref)
-    return query.instant() if instant else query.range()
+def _of_processes(*, endpoints: bool) -> Iterator[Panel]:
+    """The metrics that each process counts for itself, about its endpoints or about the rest."""
+    for metric in vars(ProcessMetrics(CollectorRegistry())).values():
+        if not isinstance(metric, MetricWrapperBase):
+            continue
+        labels = list(metric._labelnames)  # noqa: SLF001 (the client tells a metric's labels nowhere else)
+        family = next(iter(metric.describe()))
+        if ("endpoint" in labels) != endpoints or family.name == "pulse_endpoint_up":
+            continue
+        if family.type == "counter":
+            yield p.of_counter(f"{family.name}_total", family.documentation, labels)
+        elif family.type == "histogram":
+            yield p.of_histogram(family.name, family.documentation, labels)
+        else:
+            yield p.of_gauge(family.name, family.documentation, labels)
 
 
-def _steps(*steps: tuple[float | None, str]) -> build.ThresholdsConfig:
-    levels = [dashboard.Threshold(value=value, color=color) for value, color in steps]
-    return build.ThresholdsConfig().mode(dashboard.ThresholdsMode.ABSOLUTE).steps(levels)
-
-
-def _levels(indicator: Indicator) -> build.ThresholdsConfig:
-    """The default preset's levels as colours."""
-    threshold = indicator.presets.get("default")
-    if threshold is None:
-        return _steps((None, BLUE))
-    warn, critical = threshold.warn, threshold.critical
-    if threshold.bound == "above":
-        return _steps((None, GREEN), *((level, color) for level, color in ((warn, YELLOW), (critical, RED)) if level is not None))
-    rising = [(level, color) for level, color in ((critical, YELLOW), (warn, GREEN)) if level is not None]
-    return _steps((None, RED if critical is not None else YELLOW), *rising)
-
-
-def _text(row: Row) -> str:
-    return " ".join(part for part in (row.definition or row.help, row.silent and f"Not in it: {row.silent}") if part)
-
-
-def _indicator_stat(row: Row, indicator: Indicator) -> stat.Panel:
-    unit = unit_of(row, indicator)
-    return (
-        stat.Panel()
-        .title(indicator.title)
-        .description(f"Over {indicator.window}. {_text(row)}")
-        .unit(_unit(unit))
-        .height(5)
-        .span(6)
-        .no_value("not known")
-        .thresholds(_levels(indicator))
-        .color_mode(common.BigValueColorMode.VALUE)
-        .reduce_options(ReduceDataOptions().calcs(["lastNotNull"]))
-        .with_target(
-            _query(
-                f'fvm:indicator:value{{network=~"$network",indicator="{indicator.name}",window="{indicator.window}"}}',
-                "{{network}}",
-            )
-        )
-    )
-
-
-def _health_stat(title: str, description: str, unit: str, expr: str, steps: build.ThresholdsConfig) -> stat.Panel:
-    return (
-        stat.Panel()
-        .title(title)
-        .description(description)
-        .unit(unit)
-        .height(4)
-        .span(6)
-        .no_value("no data")
-        .thresholds(steps)
-        .color_mode(common.BigValueColorMode.BACKGROUND)
-        .reduce_options(ReduceDataOptions().calcs(["lastNotNull"]))
-        .with_target(_query(expr, "{{network}}"))
-    )
-
-
-def _graph(metric: str, title: str, expr: str, legend: str, *, stacked: bool = False, span: int = 12) -> timeseries.Panel:
-    row = _row(metric)
-    panel = (
-        timeseries.Panel()
-        .title(title)
-        .description(_text(row))
-        .unit(_unit(row.unit))
-        .height(9)
-        .span(span)
-        .min(0)
-        .no_value("no data")
-        .legend(
-            VizLegendOptions()
-            .display_mode(common.LegendDisplayMode.TABLE)
-            .placement(common.LegendPlacement.BOTTOM)
-            .calcs(["lastNotNull", "max"])
-            .sort_by("Last *")
-            .sort_desc(True)
-            .show_legend(True)
-        )
-        .with_target(_query(expr, legend))
-    )
-    if stacked:
-        panel = panel.fill_opacity(40).stacking(StackingConfig().mode(common.StackingMode.NORMAL))
-    return panel
-
-
-def _with_levels(panel: timeseries.Panel, indicator: str) -> timeseries.Panel:
-    """The same panel with the thresholds in force drawn as lines, from the series that the alert reads."""
-    expr = f'max by (indicator, bound, severity) (fvm_indicator_threshold{{{CHAIN},indicator="{indicator}"}})'
-    return panel.with_target(_query(expr, "{{severity}} {{bound}}", "B")).thresholds_style(
-        GraphThresholdsStyleConfig().mode(common.GraphThresholdsStyleMode.OFF)
-    )
-
-
-def _standing_table() -> table.Panel:
+def _standing() -> Panel:
     """Indicators with their values and levels, joined by Grafana on the indicator's name."""
     value = (
-        'sum by (indicator, window) (fvm:indicator:value{network=~"$network"}'
+        'max by (indicator, window) (fvm:indicator:value{network=~"$network"}'
         f" and on (network, indicator, window) fvm_indicator_info{{{CHAIN}}})"
     )
-    columns = {"A": value} | {
+    levels = {
         ref: f'max by (indicator) (fvm_indicator_threshold{{{CHAIN},severity="{severity}"}})'
         for ref, severity in (("B", "warning"), ("C", "critical"), ("D", "info"))
     }
-    panel = (
-        table.Panel()
-        .title("Indicators against thresholds")
-        .description("What is watched, and the levels in force. Choose one network: several are added up here.")
-        .unit("short")
-        .height(8)
-        .span(24)
-        .no_value("not known")
-    )
-    for ref, expr in columns.items():
-        panel = panel.with_target(_query(expr, ref=ref, instant=True).format(prometheus.PromQueryFormat.TABLE))
-    names = {"Value #A": "value", "Value #B": "warning", "Value #C": "critical", "Value #D": "goal"}
-    order = {name: place for place, name in enumerate(["indicator", "window", *names])}
-    return panel.with_transformation(
-        dashboard.DataTransformerConfig(id_val="joinByField", options={"byField": "indicator", "mode": "outer"})
-    ).with_transformation(
-        dashboard.DataTransformerConfig(
-            id_val="organize",
-            options={
-                "excludeByName": {"Time": True, **{f"Time {n}": True for n in range(1, 5)}},
-                "indexByName": order,
-                "renameByName": names,
-            },
-        )
+    names = {"indicator": "indicator", "window": "window", "Value #A": "value", "Value #B": "warning", "Value #C": "critical"}
+    return p.listing(
+        "Indicators against thresholds",
+        "What is watched, and the levels in force. Choose one network: of several the largest value is shown.",
+        {"A": value, **levels},
+        "indicator",
+        {**names, "Value #D": "goal"},
     )
 
 
-def _endpoint_table() -> table.Panel:
-    states = {"0": {"text": "down", "color": RED}, "1": {"text": "up", "color": GREEN}}
-    return (
-        table.Panel()
-        .title("Endpoints")
-        .description("Whether each endpoint is connected and talking.")
-        .unit("none")
-        .height(9)
-        .span(12)
-        .no_value("no data")
-        .with_target(_query(f"max by (endpoint) (pulse_endpoint_up{{{PROCESS}}})", instant=True).format(prometheus.PromQueryFormat.TABLE))
-        .override_by_name("Value", [dashboard.DynamicConfigValue("mappings", [{"type": "value", "options": states}])])
-        .with_transformation(
-            dashboard.DataTransformerConfig(
-                id_val="organize", options={"excludeByName": {"Time": True}, "renameByName": {"Value": "state"}}
-            )
-        )
+def _firing() -> Panel:
+    names = ["alertname", "severity", "network", "indicator", "window", "endpoint", "stream", "Value"]
+    by = ", ".join(names[:-1])
+    return p.listing(
+        "Alerts that fire",
+        "As Prometheus sees it, before Alertmanager groups, silences and inhibits.",
+        {"A": f"max by ({by}) ({FIRING})"},
+        "alertname",
+        {name: name for name in names},
     )
 
 
-def _latency() -> timeseries.Panel:
-    buckets = f"sum by (le) (rate(pulse_tipset_latency_seconds_bucket{{{CHAIN}}}[$__rate_interval]))"
-    return (
-        timeseries.Panel()
-        .title("Latency of tipsets")
-        .description("From a node's notice of a tipset to its figures in Redis.")
-        .unit("s")
-        .height(9)
-        .span(12)
-        .min(0)
-        .no_value("no data")
-        .with_target(_query(f"histogram_quantile(0.5, {buckets})", "p50"))
-        .with_target(_query(f"histogram_quantile(0.99, {buckets})", "p99", "B"))
-    )
-
-
-def _variable(name: str, query: str) -> build.QueryVariable:
-    return (
-        build.QueryVariable(name)
-        .label(name.capitalize())
-        .datasource(SOURCE)
-        .query(query)
-        .multi(True)
-        .include_all(True)
-        .all_value(".+")
-        .refresh(dashboard.VariableRefresh.ON_TIME_RANGE_CHANGED)
-    )
-
-
-def _panels() -> Iterable[build.Row | stat.Panel | timeseries.Panel | table.Panel]:
-    window = 'window="24h"'
-    yield build.Row("Indicators")
-    for row, indicator in watched():
-        yield _indicator_stat(row, indicator)
-    yield _standing_table()
-    yield build.Row("How far to trust them")
-    yield _health_stat(
-        "Coverage of 24 h",
-        "Share of the epochs of the last 24 h that are known; indicators alert at 100 % only.",
+def _health() -> Iterator[Panel]:
+    yield p.figure(
+        "Coverage, least of the windows",
+        "Share of the epochs of the windows that are known; indicators alert at 100 % only.",
         "percentunit",
-        f"min by (network) (pulse_window_coverage_ratio{{{CHAIN},{window}}})",
-        _steps((None, RED), (0.9, YELLOW), (1, GREEN)),
+        f"min by (network) (pulse_window_coverage_ratio{{{CHAIN}}})",
+        p.steps((None, RED), (0.9, YELLOW), (1, GREEN)),
     )
-    yield _health_stat(
+    yield p.figure(
         "Age of the figures",
         "Age of the newest processed tipset.",
         "s",
         f"time() - max by (network) (pulse_processed_timestamp_seconds{{{CHAIN}}})",
-        _steps((None, GREEN), (120, YELLOW), (300, RED)),
+        p.steps((None, GREEN), (120, YELLOW), (300, RED)),
     )
-    yield _health_stat(
+    yield p.figure(
         "Behind the node",
         "Epochs between the node's head and what is processed; 1 or 2 is normal.",
         "none",
         f"max by (network) (pulse_head_epoch{{{CHAIN}}}) - max by (network) (pulse_processed_epoch{{{CHAIN}}})",
-        _steps((None, GREEN), (4, YELLOW), (10, RED)),
+        p.steps((None, GREEN), (4, YELLOW), (10, RED)),
     )
-    yield _health_stat(
+    yield p.figure(
         "Unreconciled burn",
-        _text(_row("pulse_burn_unreconciled_attofil")),
-        _unit("attoFIL"),
+        p.text(_row("pulse_burn_unreconciled_attofil")),
+        p.unit_name("attoFIL"),
         f"max by (network) (pulse_burn_unreconciled_attofil{{{CHAIN}}})",
-        _steps((None, GREEN), (1, YELLOW)),
-    )
-    yield from _activity(window)
-    yield from _gas(window)
-    yield build.Row("Pipeline")
-    yield _latency()
-    yield _endpoint_table()
-
-
-def _activity(window: str) -> Iterable[build.Row | timeseries.Panel]:
-    yield build.Row("Activity")
-    yield _with_levels(
-        _graph(
-            "fvm_active_addresses",
-            "Interactive addresses, 24 h",
-            f"max by (network) (fvm_active_addresses{{{CHAIN},{window}}})",
-            "{{network}}",
-        ),
-        "active_addresses",
-    )
-    yield _graph(
-        "fvm_rolling_messages",
-        "FEVM messages by class, 24 h",
-        f"max by (class) (fvm_rolling_messages{{{CHAIN},{window}}}) > 0",
-        "{{class}}",
-        stacked=True,
+        p.steps((None, GREEN), (1, YELLOW)),
     )
 
 
-def _gas(window: str) -> Iterable[build.Row | timeseries.Panel]:
-    yield build.Row("Gas and burn")
-    yield _graph(
-        "fvm_rolling_gas_used",
-        "Gas by class, 24 h",
-        f"max by (class) (fvm_rolling_gas_used{{{CHAIN},{window}}}) > 0",
-        "{{class}}",
-        stacked=True,
-    )
-    yield _graph(
-        "fvm_rolling_burned_fil",
-        "FIL burnt by class, 24 h",
-        f"max by (class) (fvm_rolling_burned_fil{{{CHAIN},{window}}}) > 0",
-        "{{class}}",
-        stacked=True,
-    )
-    yield _with_levels(
-        _graph(
-            "fvm_gas_share_ratio",
-            "FEVM share of gas, 24 h",
-            f"max by (network) (fvm_gas_share_ratio{{{CHAIN},{window}}})",
-            "{{network}}",
-            span=8,
-        ),
-        "gas_share",
-    )
-    yield _with_levels(
-        _graph(
-            "fvm_burn_share_ratio",
-            "FEVM share of gas burn, 24 h",
-            f"max by (network) (fvm_burn_share_ratio{{{CHAIN},{window}}})",
-            "{{network}}",
-            span=8,
-        ),
-        "burn_share",
-    )
-    yield _graph("filecoin_base_fee_attofil", "Base fee", f"max by (network) (filecoin_base_fee_attofil{{{CHAIN}}})", "{{network}}", span=8)
+def _overview() -> Iterator[Panel]:
+    yield build.Row("How far to trust the figures")
+    yield from _health()
+    yield build.Row("Indicators")
+    yield from (p.of_indicator(row, indicator) for row, indicator in watched())
+    yield _standing()
+    yield _firing()
 
 
-def overview() -> str:
-    """`grafana/dashboards/overview.json`."""
-    board = (
-        build.Dashboard("FVM Pulse / Overview")
-        .uid("fvm-pulse-overview")
-        .description("The FVM economy against its thresholds, and how far to trust the figures.")
-        .tags(["fvm-pulse", "filecoin"])
+def _activity() -> Iterator[Panel]:
+    yield from _groups("activity")
+
+
+def _economy() -> Iterator[Panel]:
+    yield from _groups("economy")
+    yield build.Row("Burn and fees")
+    for metric in ("filecoin_rolling_burned_fil", "fvm_total_burn_share_ratio", "filecoin_base_fee_attofil"):
+        yield p.of_row(_row(metric))
+
+
+def _lags() -> Panel:
+    """The node's age and ours side by side: has the chain halted, or are we slow?"""
+    return p.graph(
+        "Age of the node's head and of ours",
+        "Both rise: the chain halted, or the node is cut off. Only ours: we are slow.",
+        "s",
+        (f"time() - max by (network) (pulse_head_timestamp_seconds{{{CHAIN}}})", "{{network}} node"),
+        (f"time() - max by (network) (pulse_processed_timestamp_seconds{{{CHAIN}}})", "{{network}} processed"),
+        span=24,
+    )
+
+
+def _pipeline() -> Iterator[Panel]:
+    yield build.Row("From the node to the figures")
+    yield _lags()
+    yield p.spread("Latency of tipsets", "From a node's notice of a tipset to its figures in Redis.", "pulse_tipset_latency_seconds")
+    upgrade = f"max by (network, window) (fvm_window_upgrade{{{CHAIN}}})"
+    words = {"0": ("no", GREEN), "1": ("upgrade inside", YELLOW)}
+    yield p.timeline("Upgrades", p.text(_row("fvm_window_upgrade")), upgrade, "{{network}} {{window}}", words).span(12).height(9)
+    yield from _groups("pipeline")
+    yield build.Row("What processes count")
+    yield from _of_processes(endpoints=False)
+
+
+def _endpoints() -> Iterator[Panel]:
+    yield build.Row("Endpoints")
+    up = f"max by (endpoint) (pulse_endpoint_up{{{PROCESS}}})"
+    yield p.timeline("Endpoints", "Whether each endpoint is connected and talking.", up, "{{endpoint}}", UP_DOWN)
+    requests = f"sum by (endpoint, method) (rate(pulse_rpc_requests_total{{{PROCESS}}}[$__rate_interval]))"
+    failed = f'sum by (endpoint, method) (rate(pulse_rpc_requests_total{{{PROCESS},outcome!="ok"}}[$__rate_interval]))'
+    name, says = "Share of requests that failed", "Refused or not answered in time, of all; a null round is a refusal too."
+    yield p.graph(name, says, "percentunit", (f"{failed} / {requests}", "{{endpoint}} {{method}}"))
+    yield from _of_processes(endpoints=True)
+
+
+def _runtime() -> Iterator[Panel]:
+    each, second = "{{job}} {{instance}}", "[$__rate_interval]"
+    yield p.graph(
+        "Memory of the processes", "Resident set.", "bytes", (f"max by (job, instance) (process_resident_memory_bytes{{{PROCESS}}})", each)
+    )
+    cpu = f"max by (job, instance) (rate(process_cpu_seconds_total{{{PROCESS}}}{second}))"
+    yield p.graph("CPU of the processes", "Seconds a second: 1 is a core.", "percentunit", (cpu, each))
+    files = f"max by (job, instance) (process_open_fds{{{PROCESS}}} / process_max_fds{{{PROCESS}}})"
+    yield p.graph("File descriptors in use", "Open of allowed.", "percentunit", (files, each))
+    garbage = f"sum by (job, instance) (rate(python_gc_collections_total{{{PROCESS}}}{second}))"
+    yield p.graph("Garbage collections", "Of all generations, a second.", "ops", (garbage, each))
+    scrape = f"max by (job, instance) (scrape_duration_seconds{{{PROCESS}}})"
+    yield p.graph("Duration of scrapes", "Each reads Redis once.", "s", (scrape, each))
+    count = f"max by (job, instance) (scrape_samples_scraped{{{PROCESS}}})"
+    yield p.graph("Series of each process", "Samples in the last scrape.", "short", (count, each))
+
+
+def _redis() -> Iterator[Panel]:
+    yield build.Row("Redis")
+    for metric, name in (("pulse_redis_up", "Redis"), ("pulse_redis_persistence_up", "Writes of Redis to disk")):
+        expr = f"min by (job, instance) ({metric}{{{PROCESS}}})"
+        yield p.timeline(name, p.text(_row(metric)), expr, "{{job}} {{instance}}", UP_DOWN).span(12)
+    yield from _groups("redis")
+    yield build.Row("Processes")
+    running = f"max by (job, instance, role, version, python) (pulse_build_info{{{PROCESS}}})"
+    names = ["instance", "role", "version", "python", "job", "Value"]
+    yield p.listing("What runs", p.text(_row("pulse_build_info")), {"A": running}, "instance", {name: name for name in names})
+    yield from _runtime()
+
+
+BOARDS = (
+    Board("overview", "Overview", "The FVM economy against its thresholds, and how far to trust the figures.", _overview),
+    Board("activity", "Activity and gas", "Who uses contracts, and what gas and FIL they consume, by class.", _activity),
+    Board("economy", "Economy", "Power, supply, pools and bridges.", _economy),
+    Board("pipeline", "Pipeline", "Whether the figures are current and exact; if not, whether the chain or we are to blame.", _pipeline),
+    Board("endpoints", "Endpoints", "How each node behaves.", _endpoints),
+    Board("redis", "Redis and runtime", "Memory, disk and processes.", _redis),
+)
+
+
+def _choice(name: str, query: str, *, several: bool) -> build.QueryVariable:
+    found = build.QueryVariable(name).label(name.capitalize()).datasource(SOURCE).query(query).multi(several).include_all(several)
+    day = dashboard.VariableOption(text="24h", value="24h", selected=True)
+    found = found.all_value(".+") if several else found.current(day)
+    return found.refresh(dashboard.VariableRefresh.ON_TIME_RANGE_CHANGED)
+
+
+def _annotation(name: str, color: str, expr: str) -> build.AnnotationQuery:
+    return build.AnnotationQuery().name(name).datasource(SOURCE).enable(True).icon_color(color).expr(expr)
+
+
+def _framed(board: Board) -> build.Dashboard:
+    """Title, variables, links and annotations: the same on every board."""
+    deep = [f"increase(pulse_reorg_depth_epochs_{part}{{{CHAIN}{more}}}[$__rate_interval])" for part, more in DEEP]
+    versions = f"count by (version) (pulse_build_info{{{PROCESS}}})"
+    return (
+        build.Dashboard(f"FVM Pulse / {board.title}")
+        .uid(f"fvm-pulse-{board.name}")
+        .description(board.description)
+        .tags([TAG, "filecoin"])
         .readonly()
         .refresh("30s")
         .time("now-24h", "now")
         .timezone("utc")
         .tooltip(dashboard.DashboardCursorSync.CROSSHAIR)
-        .with_variable(build.DatasourceVariable("datasource").label("Data source").type("prometheus"))
-        .with_variable(_variable("job", "label_values(pulse_build_info, job)"))
-        .with_variable(_variable("network", 'label_values(pulse_window_coverage_ratio{job=~"$job"}, network)'))
-        .annotation(
-            build.AnnotationQuery()
-            .name("Reorgs deeper than 5 epochs")
-            .datasource(SOURCE)
-            .enable(True)
-            .icon_color("orange")
-            .expr(
-                f"sum by (network) (increase(pulse_reorg_depth_epochs_count{{{CHAIN}}}[$__rate_interval]))"
-                f' - sum by (network) (increase(pulse_reorg_depth_epochs_bucket{{{CHAIN},le="5.0"}}[$__rate_interval])) > 0'
-            )
+        .link(
+            build.DashboardLink("FVM Pulse")
+            .type(dashboard.DashboardLinkType.DASHBOARDS)
+            .tags([TAG])
+            .as_dropdown(True)
+            .keep_time(True)
+            .include_vars(True)
         )
+        .with_variable(build.DatasourceVariable("datasource").label("Data source").type("prometheus"))
+        .with_variable(_choice("job", "label_values(pulse_build_info, job)", several=True))
+        .with_variable(_choice("network", f"label_values(pulse_processed_epoch{{{PROCESS}}}, network)", several=True))
+        .with_variable(_choice("window", f"label_values(pulse_window_coverage_ratio{{{CHAIN}}}, window)", several=False))
+        .annotation(_annotation("Reorgs deeper than 5 epochs", "orange", " - ".join(f"sum by (network) ({one})" for one in deep) + " > 0"))
+        .annotation(_annotation("Upgrades of the network", "purple", 'fvm:window:upgrade{network=~"$network",window="$window"} > 0'))
+        .annotation(_annotation("New versions", "blue", f"{versions} unless {versions.replace('})', '} offset 5m)')}"))
     )
-    for panel in _panels():
-        board = board.with_row(panel) if isinstance(panel, build.Row) else board.with_panel(panel)
-    text: str = JSONEncoder(sort_keys=True, indent=2).encode(_finished(board.build()))
-    return text + "\n"
+
+
+def rendered(board: Board) -> str:
+    """The JSON that Grafana provisions."""
+    found = _framed(board)
+    for panel in board.panels():
+        found = found.with_row(panel) if isinstance(panel, build.Row) else found.with_panel(panel)
+    encoded: str = JSONEncoder(sort_keys=True, indent=2).encode(_finished(found.build()))
+    return encoded + "\n"
 
 
 def _finished(board: dashboard.Dashboard) -> dashboard.Dashboard:

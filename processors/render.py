@@ -106,14 +106,14 @@ def files() -> dict[str, str]:
         UsageError: the package for dashboards is not installed.
     """
     try:
-        from processors.dashboards import overview  # noqa: PLC0415 (needs a package that only rendering needs)
+        from processors.dashboards import BOARDS, rendered  # noqa: PLC0415 (needs a package that only rendering needs)
     except ModuleNotFoundError as error:
         raise UsageError(f"render needs the dependency group `render`: {error}") from error
     return {
         "deploy/prometheus/rules/recording.yaml": rules_file(recording()),
         "deploy/prometheus/rules/alerts.yaml": rules_file(alerting()),
         "docs/indicators.md": indicators_page(),
-        "grafana/dashboards/overview.json": overview(),
+        **{f"grafana/dashboards/{board.name}.json": rendered(board) for board in BOARDS},
     }
 
 
