@@ -10,6 +10,9 @@
 local CONFIG, STATE, HEAD, REGISTERS, PARTS, IDS, USES, FIELDS, KINDS, RANGES = unpack(KEYS)
 local SCHEMA = 1
 local BATCH = 500
+local RANKED = 6 -- where a short part has the members that are ranked, with their values
+local TOP = 10 -- ranked members that `read` tells
+local DAY = 2880
 local STEPS = 250 -- heights that one call accounts for, beside its own
 
 local call, format = redis.call, string.format
@@ -129,13 +132,15 @@ end
 local function totals_key(range) return RANGES .. range.name .. ':totals' end
 local function members_key(range, kind) return RANGES .. range.name .. ':' .. kind end
 
+local function rank_key(range) return RANGES .. range.name .. ':rank' end
+
 local function clear(range)
-  local keys = { totals_key(range) }
+  local keys = { totals_key(range), rank_key(range) }
   for _, kind in ipairs(call('HVALS', KINDS)) do
     keys[#keys + 1] = members_key(range, kind)
   end
   batches(keys, function(first, last) call('UNLINK', unpack(keys, first, last)) end)
-  range.low, range.high, range.sums, range.members = nil, nil, {}, {}
+  range.low, range.high, range.sums, range.members, range.ranked = nil, nil, {}, {}, {}
 end
 
 local function bump(counts, name, change)
@@ -192,11 +197,26 @@ local function save_counts(key, changes)
   end
 end
 
+local function add_ranked(range, ranked, sign)
+  for i = 1, #ranked, 2 do
+    bump(range.ranked, ranked[i], sign * ranked[i + 1])
+  end
+end
+
+local function save_ranked(range)
+  for member, change in pairs(range.ranked) do
+    if change ~= 0 and tonumber(call('ZINCRBY', rank_key(range), text[change], member)) == 0 then
+      call('ZREM', rank_key(range), member)
+    end
+  end
+end
+
 local function save_range(range)
   save_counts(totals_key(range), range.sums)
   for kind, changes in pairs(range.members) do
     save_counts(members_key(range, kind), changes)
   end
+  save_ranked(range)
 end
 
 -- Registers ------------------------------------------------------------------------------------------------------------------
@@ -244,13 +264,18 @@ end
 local function account(range, height, sign)
   local held = at(height)
   if held.state == 'n' then
-    bump(range.sums, 'null', sign)
+    if range.reads ~= 'ranked' then bump(range.sums, 'null', sign) end
   elseif held.state == 't' then
+    if range.reads == 'ranked' then
+      local part = part_at(height)
+      if part and part[RANKED] then add_ranked(range, part[RANKED], sign) end
+      return
+    end
     local part = range.reads == 'all' and part_at(height)
     if range.reads == 'all' and not part then return end
     bump(range.sums, 'processed', sign)
     if part then add_part(range, part, sign) end
-    if held.lasting and range.reads ~= 'states' then add_part(range, held.lasting, sign) end
+    if held.lasting then add_part(range, range.reads == 'states' and { held.lasting[1], {} } or held.lasting, sign) end
   end
 end
 
@@ -299,7 +324,7 @@ local function tipset(sequence, height, part, lasting)
   if #lasting[1] + #lasting[3] > 0 then new.lasting = numbered_part(lasting) end
   if not state.head or height > state.head - config.short then
     new.part = numbered_part(part)
-    for i = 4, 6 do new.part[i - 1] = part[i] end
+    for i = 4, 7 do new.part[i - 1] = part[i] end
   end
   return new
 end
@@ -408,6 +433,11 @@ local function configured(packed)
     longest = math.max(longest, epochs)
   end
   config = { schema = schema, short = longest + survive, long = 2 * longest + survive }
+  local ranked = longest
+  for _, window in ipairs(windows) do
+    if window[2] >= DAY and window[2] < ranked then ranked = window[2] end
+  end
+  ranges[#ranges + 1] = { name = format('ranked-%d', ranked), behind = 0, span = ranked, reads = 'ranked' }
   ranges[#ranges + 1] = { name = 'ledger', behind = 0, span = config.long, reads = 'states' }
 end
 
@@ -420,7 +450,7 @@ end
 local function load()
   local by_name = {}
   for _, range in ipairs(ranges) do
-    range.sums, range.members, by_name[range.name] = {}, {}, range
+    range.sums, range.members, range.ranked, by_name[range.name] = {}, {}, {}, range
   end
   state, unwanted = {}, {}
   for name, value in pairs(pairs_of(call('HGETALL', STATE))) do
@@ -505,7 +535,8 @@ function commands.read()
     for j = 1, #kinds, 2 do
       counts[j], counts[j + 1] = kinds[j], call('HLEN', members_key(range, kinds[j + 1]))
     end
-    windows[i] = { range.name, call('HGETALL', totals_key(range)), counts, range.low or 0 }
+    local top = range.reads == 'ranked' and call('ZREVRANGE', rank_key(range), 0, TOP - 1, 'WITHSCORES') or {}
+    windows[i] = { range.name, call('HGETALL', totals_key(range)), counts, range.low or 0, top }
   end
   return { state.head or -1, state.lowest or -1, call('HGETALL', HEAD), call('HGETALL', FIELDS), windows }
 end

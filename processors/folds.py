@@ -3,10 +3,11 @@
 The names of the sums and of the kinds of members are listed at the two folds; `{c}` is a class of contracts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+from processors.deployments import deployed, sent_inside
 from processors.flows import Flows
 from processors.gas import burn
 from streams.records import Address, Contract, LogsRecord, TipsetRecord
@@ -55,12 +56,14 @@ class Contribution:
         members: kind to distinct members.
         lasting_sums: as `sums`, kept for twice the longest window: for comparison with the window before.
         lasting_members: as `members`, kept as long.
+        ranked: as `sums`, by address: the largest over a day are kept in order. Positive and below 2^53 over any window.
     """
 
     sums: Mapping[str, int] = field(default_factory=dict)
     members: Mapping[str, frozenset[str]] = field(default_factory=dict)
     lasting_sums: Mapping[str, int] = field(default_factory=dict)
     lasting_members: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    ranked: Mapping[Address, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -94,16 +97,17 @@ class _Totals:
     base_fee_burn: int = 0
     over_estimation_burn: int = 0
     sent_to_burnt_funds: int = 0
-    deployments: int = 0
 
 
 def fold_tipset(record: TipsetRecord, classifier: Classifier) -> Contribution:
     """The contribution of a tipset to stream `tipsets`; amounts in attoFIL, gas in units.
 
     Sums: `messages:{c}`, `failed:{c}`, `gas:{c}`, `burn:{c}` of FEVM messages; `all_messages`, `all_gas`, `all_base_fee_burn`,
-    `all_over_estimation_burn` of all messages; `deployments:direct`; `project_gas:{project}`; `incomplete`. Where the rise of
-    f099 is known: `f099_rise`, `f099_known` (1), `f099_gas_burn`, `f099_fevm_burn`, `f099_sent`, `unreconciled`. No field is 0.
-    Members: `sender`, `sender:{c}`, `contract`; lasting: `project`.
+    `all_over_estimation_burn` of all messages; `project_gas:{project}`; `incomplete`; `traced`. Where the rise of f099 is known:
+    `f099_rise`, `f099_known` (1), `f099_gas_burn`, `f099_fevm_burn`, `f099_sent` (by messages and by calls inside of them),
+    `f099_fevm_sent` (by calls inside of FEVM messages), `unreconciled`. Lasting: `deployments:direct`, `deployments:internal`.
+    No field is 0. Members: `sender`, `sender:{c}`, `contract`; lasting: `project`, `deployed_code`, `deployer`.
+    Ranked: gas of FEVM messages by the contract of class `unknown` that they went to.
 
     A FEVM message has a receiver with evidence in the record, or creates a contract; its class is the receiver's, for a
     creation that of the contract created, `unknown` where there is none.
@@ -120,11 +124,15 @@ def fold_tipset(record: TipsetRecord, classifier: Classifier) -> Contribution:
             if tally.project is not None:
                 by_project[tally.project] = by_project.get(tally.project, 0) + tally.gas
     sums = _sums_by_class(by_class) | {f"project_gas:{project}": gas for project, gas in by_project.items()}
-    sums |= _sums_of_all(record, totals, sum(tally.burn for tally in by_class.values()))
+    sums |= _sums_of_all(record, totals, sum(tally.burn for tally in by_class.values()), by_contract)
     members = {f"sender:{name}": frozenset(tally.senders) for name, tally in by_class.items()}
     members["sender"] = frozenset().union(*members.values())
     members["contract"] = frozenset(touched)
-    return Contribution(_known(sums), _known(members), {}, _known({"project": frozenset(by_project)}))
+    made = deployed(record)
+    lasting = {"deployments:direct": made.direct, "deployments:internal": made.internal}
+    lasting_members = {"project": frozenset(by_project), "deployed_code": made.codes, "deployer": made.deployers}
+    unknown = {address: tally.gas for address, tally in by_contract.items() if tally.gas and tally.contract_class == UNKNOWN}
+    return Contribution(_known(sums), _known(members), _known(lasting), _known(lasting_members), unknown)
 
 
 def fold_logs(record: LogsRecord, classifier: Classifier) -> Contribution:
@@ -149,7 +157,7 @@ def _count(record: TipsetRecord, by_contract: dict[Address, _Tally], stray: _Tal
     `touched` takes the contracts. This loop is what a worker's processor is busy with.
     """
     base_fee = record.base_fee_attofil
-    gas = base_fee_burn = over_estimation_burn = sent = deployments = 0
+    gas = base_fee_burn = over_estimation_burn = sent = 0
     for message in record.messages:
         used, address = message.gas_used, message.receiver
         of_base_fee, of_over_estimation = burn(used, message.gas_limit, base_fee, message.gas_fee_cap)
@@ -160,7 +168,6 @@ def _count(record: TipsetRecord, by_contract: dict[Address, _Tally], stray: _Tal
             sent += message.value_attofil
         if message.creates:
             address = message.created
-            deployments += address is not None
             tally = by_contract.get(address or "", stray)
         elif (tally := by_contract.get(address or "", _NONE)) is _NONE:
             continue
@@ -171,7 +178,7 @@ def _count(record: TipsetRecord, by_contract: dict[Address, _Tally], stray: _Tal
         tally.gas += used
         tally.burn += of_base_fee + of_over_estimation
         tally.senders.add(message.sender)
-    return _Totals(gas, base_fee_burn, over_estimation_burn, sent, deployments)
+    return _Totals(gas, base_fee_burn, over_estimation_burn, sent)
 
 
 def _sums_by_class(by_class: Mapping[str, _Tally]) -> dict[str, int]:
@@ -184,23 +191,25 @@ def _sums_by_class(by_class: Mapping[str, _Tally]) -> dict[str, int]:
     return sums
 
 
-def _sums_of_all(record: TipsetRecord, totals: _Totals, fevm_burn: int) -> dict[str, int]:
+def _sums_of_all(record: TipsetRecord, totals: _Totals, fevm_burn: int, contracts: Container[Address]) -> dict[str, int]:
     gas_burn = totals.base_fee_burn + totals.over_estimation_burn
     sums = {
         "all_messages": len(record.messages),
         "all_gas": totals.gas,
         "all_base_fee_burn": totals.base_fee_burn,
         "all_over_estimation_burn": totals.over_estimation_burn,
-        "deployments:direct": totals.deployments,
         "incomplete": int(record.incomplete),
+        "traced": int(record.traced),
     }
     if (rise := record.burnt_rise_attofil) is not None:
         sums["f099_rise"] = rise
         sums["f099_known"] = 1
         sums["f099_gas_burn"] = gas_burn
         sums["f099_fevm_burn"] = fevm_burn
-        sums["f099_sent"] = totals.sent_to_burnt_funds
-        sums["unreconciled"] = abs(rise - gas_burn - totals.sent_to_burnt_funds)
+        inside, inside_fevm = sent_inside(record, contracts)
+        sums["f099_sent"] = totals.sent_to_burnt_funds + inside
+        sums["f099_fevm_sent"] = inside_fevm
+        sums["unreconciled"] = abs(rise - gas_burn - sums["f099_sent"])
     return sums
 
 

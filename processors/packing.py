@@ -19,11 +19,13 @@ LIMB = 2**32
 """Small enough that a double holds the sum over the longest window (1,152,000 heights) exactly; MessagePack takes 5 bytes."""
 
 MOST_LIMBS = 5
+MOST_RANKED = 2**40
+"""Below this, the sum over a day of heights is exact in a double."""
 
 _HEIGHTS = ("processed", "null")
 
 Part = list[Any]
-"""`[names, values, [kinds, members, kinds, members, …]]`, then the facts of a tipset."""
+"""`[names, values, [kinds, members, kinds, members, …]]`, then the facts of a tipset, and `[member, value, …]` that are ranked."""
 
 
 class Config(msgspec.Struct, array_like=True, frozen=True):
@@ -106,7 +108,15 @@ def parts(record: TipsetRecord | LogsRecord, contribution: Contribution) -> tupl
         raise RecordFault(f"{record.hash!r} is not a hash") from error
     if isinstance(record, TipsetRecord):
         short += [record.timestamp_seconds, str(record.base_fee_attofil)]
+        if contribution.ranked:
+            short.append(_ranked(contribution.ranked))
     return short, part(contribution.lasting_sums, contribution.lasting_members)
+
+
+def _ranked(values: Mapping[str, int]) -> list[msgspec.Raw | str | int]:
+    if any(not 0 < value < MOST_RANKED for value in values.values()):
+        raise RecordFault(f"a ranked value is not from 1 to {MOST_RANKED - 1}: no tipset uses that much gas")
+    return [one for address, value in values.items() for one in (member(address), value)]
 
 
 def _pairs(flat: Sequence[Any]) -> dict[Any, Any]:
@@ -125,12 +135,27 @@ def reading(config: Config, answer: Sequence[Any]) -> StreamReading:
     if head < 0:
         return StreamReading(windows={name: WindowReading(name, epochs) for name, epochs in config.windows})
     names = {int(number): name.decode() for name, number in _pairs(fields).items()}
-    by_range = {name.decode(): (_counters(names, totals), _pairs(counts), low) for name, totals, counts, low in ranges}
+    by_range = {name.decode(): (_counters(names, totals), _pairs(counts), low) for name, totals, counts, low, _ in ranges}
     ledger, _, floor = by_range["ledger"]
-    span = head - max(lowest - 1, floor)
+    below = max(lowest - 1, floor)
     processed, null = ledger["processed"], ledger["null"]
-    windows = {name: _window(name, epochs, by_range) for name, epochs in config.windows}
-    return StreamReading(head, processed, null, max(0, span - processed - null), windows)
+    ranked, top = next((name, top) for name, _, _, _, top in ranges if name.startswith(b"ranked-"))
+    return StreamReading(
+        head=head,
+        processed=processed,
+        null=null,
+        missing=max(0, head - below - processed - null),
+        windows={name: _window(name, epochs, by_range) for name, epochs in config.windows},
+        since=below + 1,
+        sums=_sums(ledger),
+        ranked=tuple(("0x" + member.hex(), int(value)) for member, value in _pairs(top).items()),
+        ranked_epochs=int(ranked.removeprefix(b"ranked-")),
+    )
+
+
+def _sums(totals: Mapping[str, int]) -> dict[str, int]:
+    """The totals of a range without the numbers of its heights."""
+    return joined({field: value for field, value in totals.items() if field not in _HEIGHTS})
 
 
 def _counters(names: Mapping[int, str], flat: Sequence[bytes]) -> dict[str, int]:
@@ -146,12 +171,12 @@ def _window(name: str, epochs: int, by_range: Mapping[str, tuple[dict[str, int],
     return WindowReading(
         name=name,
         epochs=epochs,
-        sums=joined({field: value for field, value in totals.items() if field not in _HEIGHTS}),
+        sums=_sums(totals),
         distinct={kind.decode(): count for kind, count in distinct.items() if count},
         processed=totals["processed"],
         null=totals["null"],
+        prior_sums=_sums(before),
         prior_distinct={kind.decode(): count for kind, count in distinct_before.items() if count},
         prior_processed=before["processed"],
         prior_null=before["null"],
-        prior_sums=joined({field: value for field, value in before.items() if field not in _HEIGHTS}),
     )

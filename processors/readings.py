@@ -42,13 +42,21 @@ class WindowReading:
 
 @dataclass(frozen=True, slots=True)
 class StreamReading:
-    """One stream: its newest processed height, the ledger over every height kept, and its windows by name."""
+    """One stream: its newest processed height, the ledger over every height kept, and its windows by name.
+
+    `since` is the oldest height kept and `sums` what lasts, over all of them. `ranked` are the largest ranked members, the largest
+    first, over the last `ranked_epochs`.
+    """
 
     head: int | None = None
     processed: int = 0
     null: int = 0
     missing: int = 0
     windows: dict[str, WindowReading] = field(default_factory=dict)
+    since: int | None = None
+    sums: dict[str, int] = field(default_factory=dict)
+    ranked: tuple[tuple[str, int], ...] = ()
+    ranked_epochs: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,17 +88,6 @@ ACTIVITY = (
         silent="Built-in actors' events that are no EVM logs.",
     ),
     Row(
-        metric="fvm_rolling_contract_deployments",
-        help="Contracts created in the window, by kind of creation.",
-        unit="contracts",
-        group="activity",
-        labels=("kind", "window"),
-        samples=s.summed("deployments:direct", kind="direct"),
-        definition="`direct`: successful messages whose receipt names a created contract.",
-        silent="Contracts that factories created: those need traces, and `internal` is absent until they are read.",
-        claim="More than 270,000 contracts were deployed since March 2023.",
-    ),
-    Row(
         metric="fvm_active_projects",
         help="Distinct known projects with a contract that was called in the window.",
         unit="projects",
@@ -185,7 +174,7 @@ GAS = (
         labels=("class", "window"),
         samples=s.by_class(CLASSES, lambda window, name: window.sums.get(f"burn:{name}", 0) / ATTOFIL_PER_FIL),
         definition="Base-fee burn and over-estimation burn of FEVM messages, computed per message in attoFIL.",
-        silent="Tips, which go to the block's miner, and FIL that contracts themselves send to f099.",
+        silent="Tips, which go to the block's miner, and FIL that contracts send to f099 (part of fvm_total_burn_share_ratio).",
     ),
     Row(
         metric="filecoin_rolling_gas_burned_fil",
@@ -238,13 +227,13 @@ GAS = (
     ),
     Row(
         metric="fvm_total_burn_share_ratio",
-        help="Gas burn of FEVM messages over the rise of f099, 0 to 1.",
+        help="What FEVM messages burnt, for gas and by calls inside of them, over the rise of f099, 0 to 1.",
         unit="ratio",
         group="gas",
         labels=("window",),
         samples=s.per_window(s.total_burn_share),
-        definition="FEVM gas burn over all burn, both over the tipsets whose rise of f099 is known.",
-        silent="FIL that contracts themselves send to f099 counts below the line only.",
+        definition="FEVM gas burn and what calls inside of FEVM messages sent to f099, over all burn, where the rise of f099 is known.",
+        silent="FIL that contracts send to f099 in tipsets without traces (pulse_trace_coverage_ratio) counts below the line only.",
     ),
     Row(
         metric="filecoin_rolling_messages",

@@ -39,8 +39,9 @@ TRUTH = (
         unit="attoFIL",
         group="truth",
         samples=s.unreconciled,
-        definition="Sum over tipsets of |rise of f099 - gas burn - value sent to f099|, where the rise is known.",
-        silent="Why: where cron burns sector fees outside of messages (mainnet, calibration) a rest is normal; elsewhere it is 0.",
+        definition="Sum over tipsets of |rise of f099 - gas burn - value sent to f099|, by messages or in them, where the rise is known.",
+        silent="Why: without traces, what contracts send to f099 is not seen; "
+        "where cron burns sector fees outside of messages (mainnet, calibration) a rest is normal; elsewhere it is 0.",
     ),
     Row(
         metric="pulse_burn_coverage_ratio",

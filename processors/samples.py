@@ -115,8 +115,9 @@ def burn_share(window: WindowReading) -> float | None:
 
 
 def total_burn_share(window: WindowReading) -> float | None:
-    """FEVM gas burn of the rise of f099, both over the tipsets whose rise is known."""
-    return ratio(window.sums.get("f099_fevm_burn", 0), window.sums.get("f099_rise", 0))
+    """What FEVM messages burnt, for gas and by calls, of the rise of f099, both over the tipsets whose rise is known."""
+    burnt = window.sums.get("f099_fevm_burn", 0) + window.sums.get("f099_fevm_sent", 0)
+    return ratio(burnt, window.sums.get("f099_rise", 0))
 
 
 def burnt_fil(window: WindowReading) -> float | None:
@@ -135,11 +136,48 @@ def unclassified_share(window: WindowReading) -> float | None:
 
 
 def project_growth(window: WindowReading) -> float | None:
-    """Active projects against the window just before; both must be known in full."""
-    before = window.prior_distinct.get("project", 0)
-    if not before or window.coverage < 1 or window.prior_coverage < 1:
-        return None
-    return ratio(window.distinct.get("project", 0) - before, before)
+    """Active projects against the window just before."""
+    return _growth(window, window.distinct.get("project", 0), window.prior_distinct.get("project", 0))
+
+
+def deployer_growth(window: WindowReading) -> float | None:
+    """Deployers against the window just before."""
+    return _growth(window, window.distinct.get("deployer", 0), window.prior_distinct.get("deployer", 0))
+
+
+def deployment_growth(window: WindowReading) -> float | None:
+    """Contracts that messages created against the window just before."""
+    return _growth(window, window.sums.get("deployments:direct", 0), window.prior_sums.get("deployments:direct", 0))
+
+
+def _growth(window: WindowReading, now: int, before: int) -> float | None:
+    """Both windows must be known in full."""
+    return ratio(now - before, before) if window.coverage >= 1 and window.prior_coverage >= 1 else None
+
+
+def internal_deployments(window: WindowReading) -> float | None:
+    """Contracts that contracts created, where any traces are known."""
+    return window.sums.get("deployments:internal", 0) if window.sums.get("traced", 0) else None
+
+
+def traced(window: WindowReading) -> float | None:
+    """The share of processed tipsets whose traces are known."""
+    return ratio(window.sums.get("traced", 0), window.processed)
+
+
+def kept_deployments(snapshot: Snapshot) -> Iterator[Sample]:
+    """Contracts created over everything kept, by kind; of a kind that was never seen nothing is said but of messages'."""
+    if reading := known(snapshot, "tipsets"):
+        yield {"kind": "direct"}, reading.sums.get("deployments:direct", 0)
+        if internal := reading.sums.get("deployments:internal", 0):
+            yield {"kind": "internal"}, internal
+
+
+def first_epoch(snapshot: Snapshot) -> Iterator[Sample]:
+    """The oldest epoch kept."""
+    reading = known(snapshot, "tipsets")
+    if reading is not None and reading.since is not None:
+        yield {}, reading.since
 
 
 def project_gas(snapshot: Snapshot) -> Iterator[Sample]:

@@ -18,6 +18,7 @@ PURE = {
     *("streams.account", "processors.style", "processors.trail", "processors.sparkline"),
     *("streams.traces", "streams.creations", "streams.addresses"),
     *("streams.pools", "streams.prices", "streams.rails"),
+    *("processors.deployments", "processors.rows_deployments"),
     *("processors.windows", "processors.gas", "processors.classify", "processors.folds", "processors.readings"),
     *("processors.economy", "processors.flows"),
     *("processors.row", "processors.samples", "processors.thresholds", "processors.standings"),

@@ -1,7 +1,7 @@
 """What a follower may do over a tree of tipsets, and what must be seen after it: the naive side of the store's tests."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from hypothesis import strategies as st
@@ -13,6 +13,7 @@ from streams.records import Record, Rewind, TipsetRecord
 
 NETWORK = "testnet"
 FIRST_HEIGHT = 1000
+DAY, TOP = 2880, 10
 
 Step = tuple[str, int]
 Held = Contribution | None
@@ -29,7 +30,8 @@ def contribution(seed: int) -> Contribution:
     kinds = {kind: frozenset(rng.sample(addresses, rng.randrange(len(addresses) + 1))) for kind in ("sender:x", "sender:y", "contract")}
     kinds["sender"] = frozenset(addresses)
     projects = frozenset(rng.sample(("one", "two", "three", "a name of more than 20 letters"), rng.randrange(3)))
-    return Contribution(sums, kinds, {"lasts": rng.randrange(3)}, {"project": projects})
+    ranked = {address: rng.choice((1, 5, 10**10)) for address in rng.sample(addresses, rng.randrange(len(addresses) + 1))}
+    return Contribution(sums, kinds, {"lasts": rng.randrange(3)}, {"project": projects}, ranked)
 
 
 def tipset(height: int, parent: int | None, sequence: int) -> TipsetRecord:
@@ -174,8 +176,30 @@ def recount(held: Mapping[int, Held], windows: Sequence[Window], lowest: int | N
         return StreamReading(windows={window.name: WindowReading(window.name, window.epochs) for window in windows})
     heights = [height for height in held if height <= head]
     null = sum(held[height] is None for height in heights)
-    missing = head - lowest + 1 - len(heights)
-    return StreamReading(head, len(heights) - null, null, missing, {w.name: _window(held, w, head) for w in windows})
+    ranked_epochs = min((w.epochs for w in windows if w.epochs >= DAY), default=max(w.epochs for w in windows))
+    ranked: dict[str, int] = {}
+    for part in (held[height] for height in heights if height > head - ranked_epochs):
+        for address, value in part.ranked.items() if part is not None else ():
+            ranked[address] = ranked.get(address, 0) + value
+    return StreamReading(
+        head=head,
+        processed=len(heights) - null,
+        null=null,
+        missing=head - lowest + 1 - len(heights),
+        windows={w.name: _window(held, w, head) for w in windows},
+        since=lowest,
+        sums=_lasting(held[height] for height in heights),
+        ranked=tuple(sorted(ranked.items(), key=lambda pair: (pair[1], pair[0]), reverse=True)[:TOP]),
+        ranked_epochs=ranked_epochs,
+    )
+
+
+def _lasting(parts: Iterable[Held]) -> dict[str, int]:
+    sums: dict[str, int] = {}
+    for part in filter(None, parts):
+        for name, value in part.lasting_sums.items():
+            sums[name] = sums.get(name, 0) + value
+    return {name: value for name, value in sums.items() if value}
 
 
 def _window(held: Mapping[int, Held], window: Window, head: int) -> WindowReading:

@@ -3,11 +3,12 @@ from dataclasses import dataclass, field
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from processors.flows import Flows
 from processors.folds import BURNT_FUNDS, Contribution, fold_logs, fold_tipset
 from processors.gas import burn
-from streams.records import Contract, Log, LogsRecord, Message, TipsetRecord
+from streams.records import Contract, Creation, InnerBurn, Log, LogsRecord, Message, TipsetRecord
 
 ALICE, BOB = "0x" + "a1" * 20, "0x" + "b0" * 20
 POOL, TOKEN, CHILD, PERSON = "0x" + "01" * 20, "0x" + "02" * 20, "0x" + "03" * 20, "0x" + "04" * 20
@@ -118,7 +119,9 @@ def test_a_creation_counts_under_what_it_created() -> None:
     """By a null receiver or by the address manager; what was created is a contract that was touched, and a project's."""
     for receiver in (None, ADDRESS_MANAGER):
         folded = fold(message(ALICE, receiver, creates=True, created=CHILD))
-        assert {name: folded.sums.get(name) for name in ("messages:dex", "deployments:direct", "project_gas:other")} == {
+        assert {
+            name: {**folded.sums, **folded.lasting_sums}.get(name) for name in ("messages:dex", "deployments:direct", "project_gas:other")
+        } == {
             "messages:dex": 1,
             "deployments:direct": 1,
             "project_gas:other": 1000,
@@ -130,10 +133,10 @@ def test_a_creation_without_evidence_is_unknown() -> None:
     """A failed one creates nothing; one whose code is not known was a deployment all the same."""
     failed = fold(message(ALICE, None, creates=True, ok=False))
     assert (failed.sums["messages:unknown"], failed.sums["failed:unknown"]) == (1, 1)
-    assert "deployments:direct" not in failed.sums
+    assert "deployments:direct" not in failed.lasting_sums
     assert failed.members == {"sender": {ALICE}, "sender:unknown": {ALICE}}
     strange = fold(message(ALICE, None, creates=True, created=PERSON))
-    assert (strange.sums["messages:unknown"], strange.sums["deployments:direct"]) == (1, 1)
+    assert (strange.sums["messages:unknown"], strange.lasting_sums["deployments:direct"]) == (1, 1)
     assert strange.members["contract"] == {PERSON}
 
 
@@ -217,3 +220,29 @@ def test_the_classes_add_up(messages: Sequence[Message]) -> None:
     assert total("gas") == sum(one.gas_used for one in fevm)
     assert total("burn") == sum(sum(burn(one.gas_used, one.gas_limit, BASE_FEE, one.gas_fee_cap)) for one in fevm)
     assert sums.get("all_gas", 0) == sum(one.gas_used for one in messages)
+
+
+def test_traces_add_deployments_and_burns() -> None:
+    """What was made inside is counted beside what messages made; what calls sent to f099 reconciles, and is FEVM's where its message is."""
+    record = structs.replace(
+        tipset(message(ALICE, POOL), message(BOB, PERSON), rise=2 * BURN + 12),
+        creations=(Creation(CHILD, POOL, HASH, 0, True), Creation(TOKEN, POOL, HASH, 0, True)),
+        inner_burns=(InnerBurn(0, 5), InnerBurn(1, 7)),
+        traced=True,
+    )
+    folded = fold_tipset(record, Table())
+    assert {name: folded.sums.get(name) for name in ("traced", "f099_sent", "f099_fevm_sent", "unreconciled")} == {
+        "traced": 1,
+        "f099_sent": 12,
+        "f099_fevm_sent": 5,
+        "unreconciled": None,
+    }
+    assert folded.lasting_sums == {"deployments:internal": 2}
+    assert folded.lasting_members == {"project": {"swap"}, "deployed_code": {HASH}, "deployer": {ALICE}}
+
+
+def test_gas_of_unknown_contracts_is_ranked() -> None:
+    """By contract; those of a known class, and creations that made nothing, are not."""
+    table = Table({POOL: Verdict("unknown"), TOKEN: Verdict("token"), CHILD: Verdict("unknown")})
+    messages = (message(ALICE, POOL), message(BOB, POOL, 500), message(BOB, TOKEN), message(BOB, None, creates=True, ok=False))
+    assert fold_tipset(tipset(*messages), table).ranked == {POOL: 1500}

@@ -78,6 +78,15 @@ def test_the_facts_of_a_tipset_travel_with_it() -> None:
     assert facts([b"height", b"7", b"hash", bytes(31) + b"\xff"]) == {"height": "7", "hash": "0x" + "00" * 31 + "ff"}
 
 
+@pytest.mark.parametrize("value", [0, -1, 2**40, 10**40])
+def test_a_ranked_value_beyond_reason_is_refused(value: int) -> None:
+    """What fits travels at the end, member by member."""
+    record = tipset(7, 6, 1)
+    assert parts(record, Contribution(ranked={"0x" + "01" * 20: 2**40 - 1}))[0][6] == [member("0x" + "01" * 20), 2**40 - 1]
+    with pytest.raises(RecordFault, match="no tipset uses that much gas"):
+        parts(record, Contribution(ranked={"0x" + "01" * 20: value}))
+
+
 def test_a_hash_that_is_none_is_refused() -> None:
     """The record is at fault."""
     record = msgspec.structs.replace(tipset(7, 6, 1), hash="0xnothing")
@@ -88,11 +97,14 @@ def test_a_hash_that_is_none_is_refused() -> None:
 def test_an_answer_is_read() -> None:
     """Field numbers become names, limbs amounts; empty kinds and fields are left out; missing is what the ledger lacks."""
     fields = [b"0count", b"1", b"0burn", b"2", b"1burn", b"3"]
-    now = [b"window-3", [b"processed", b"2", b"null", b"1", b"1", b"0", b"2", b"5", b"3", b"7"], [b"sender", 4, b"contract", 0], 97]
-    before = [b"before-3", [b"null", b"1"], [b"sender", 0, b"contract", 0], 94]
-    ledger = [b"ledger", [b"processed", b"2", b"null", b"2"], [], -1000]
-    window = WindowReading("3e", 3, {"burn": 7 * LIMB + 5}, {"sender": 4}, 2, 1, {}, 0, 1)
-    assert reading(CONFIG, [100, 95, [], fields, [now, before, ledger]]) == StreamReading(100, 2, 2, 2, {"3e": window})
+    now = [b"window-3", [b"processed", b"2", b"null", b"1", b"1", b"0", b"2", b"5", b"3", b"7"], [b"sender", 4, b"contract", 0], 97, []]
+    before = [b"before-3", [b"null", b"1", b"1", b"4"], [b"sender", 0, b"contract", 0], 94, []]
+    ranked = [b"ranked-3", [], [], 97, [b"\x01" * 20, b"12", b"\x02" * 20, b"5"]]
+    ledger = [b"ledger", [b"processed", b"2", b"null", b"2", b"1", b"9"], [], -1000, []]
+    window = WindowReading("3e", 3, {"burn": 7 * LIMB + 5}, {"sender": 4}, 2, 1, {"count": 4}, {}, 0, 1)
+    top = (("0x" + "01" * 20, 12), ("0x" + "02" * 20, 5))
+    expected = StreamReading(100, 2, 2, 2, {"3e": window}, 95, {"count": 9}, top, 3)
+    assert reading(CONFIG, [100, 95, [], fields, [now, before, ranked, ledger]]) == expected
 
 
 def test_a_stream_without_a_head_shows_empty_windows() -> None:

@@ -23,7 +23,6 @@ def values(metric: str, **labels: str) -> list[float]:
         ("fvm_rolling_messages", {"class": "dex"}, 3),
         ("fvm_rolling_failed_messages", {"class": "dex"}, 1),
         ("fvm_rolling_events", {"class": "dex"}, 9),
-        ("fvm_rolling_contract_deployments", {"kind": "direct"}, 2),
         ("fvm_active_projects", {}, 7),
         ("fvm_rolling_gas_used", {"class": "dex"}, 300),
         ("filecoin_rolling_gas_used", {}, 1000),
@@ -42,11 +41,6 @@ def values(metric: str, **labels: str) -> list[float]:
 def test_figures(metric: str, labels: dict[str, str], value: float) -> None:
     """Each row reads its own field, in its own unit."""
     assert values(metric, **labels) == [value]
-
-
-def test_internal_deployments_are_absent() -> None:
-    """What needs traces is not shown as 0."""
-    assert values("fvm_rolling_contract_deployments", kind="internal") == []
 
 
 def test_every_class_has_a_series() -> None:
