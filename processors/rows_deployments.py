@@ -25,14 +25,21 @@ DEPLOYMENTS = (
     ),
     Row(
         metric="fvm_contract_deployments",
-        help="Contracts created since the first epoch kept, by kind of creation.",
+        help="Contracts created since the first epoch kept.",
         unit="contracts",
         group="activity",
-        labels=("kind",),
         samples=s.kept_deployments,
-        definition="The same over every epoch that is kept: twice the longest window and 900 epochs, or since pulse_first_epoch.",
+        definition="Both kinds over every epoch that is kept: twice the longest window and 900 epochs, or since pulse_first_epoch.",
         silent="What was deployed before: to compare it with the article's total, history must be filled and windows be long.",
         claim="More than 270,000 contracts were deployed since March 2023.",
+        indicators=(
+            Indicator(
+                name="deployments",
+                title="Contracts deployed since the first epoch kept",
+                window="",
+                presets={"article": Threshold("below", goal=270_000)},
+            ),
+        ),
     ),
     Row(
         metric="fvm_unique_contract_deployments",

@@ -33,7 +33,7 @@ def ratio(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def total(window: WindowReading, field: str) -> int:
+def total(window: WindowReading | StreamReading, field: str) -> int:
     """The sum of `field:<class>` over the classes."""
     prefix = field + ":"
     return sum(value for name, value in window.sums.items() if name.startswith(prefix))
@@ -166,11 +166,9 @@ def traced(window: WindowReading) -> float | None:
 
 
 def kept_deployments(snapshot: Snapshot) -> Iterator[Sample]:
-    """Contracts created over everything kept, by kind; of a kind that was never seen nothing is said but of messages'."""
+    """Contracts created over everything kept, of both kinds."""
     if reading := known(snapshot, "tipsets"):
-        yield {"kind": "direct"}, reading.sums.get("deployments:direct", 0)
-        if internal := reading.sums.get("deployments:internal", 0):
-            yield {"kind": "internal"}, internal
+        yield {}, total(reading, "deployments")
 
 
 def first_epoch(snapshot: Snapshot) -> Iterator[Sample]:

@@ -47,9 +47,10 @@ def test_indicators_can_be_watched() -> None:
 
 
 def test_the_article_s_core_indicators_are_there() -> None:
-    """Addresses, consumption share and gas share bear the article's levels as goals."""
+    """Addresses, consumption share, gas share and deployments bear the article's levels as goals."""
     goals = {indicator.name: article.goal for indicator in INDICATORS if (article := indicator.presets.get("article"))}
-    assert goals == {"active_addresses": 50_000, "project_growth": 0.40, "gas_share": 0.34, "burn_share": 0.30}
+    core = {"active_addresses": 50_000, "project_growth": 0.40, "gas_share": 0.34, "burn_share": 0.30, "deployments": 270_000}
+    assert core.items() <= goals.items()
 
 
 def test_a_baseline_makes_a_ratio() -> None:

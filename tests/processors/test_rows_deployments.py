@@ -27,7 +27,7 @@ def values(metric: str, first: WindowReading, **labels: str) -> list[float]:
     """The row's values with these labels."""
     samples = ROWS[metric].samples
     assert samples is not None
-    kept = {"deployments:direct": 60, "deployments:internal": 90} if first.sums.get("traced") else {"deployments:direct": 60}
+    kept = {"deployments:direct": 60, "deployments:internal": 90, "lasts": 7}
     snapshot = Snapshot("devnet", {"tipsets": StreamReading(head=100, windows={first.name: first}, since=7, sums=kept)})
     found = list(samples(snapshot))
     assert all(set(told) == set(ROWS[metric].labels) for told, _ in found)
@@ -39,8 +39,7 @@ def values(metric: str, first: WindowReading, **labels: str) -> list[float]:
     [
         ("fvm_rolling_contract_deployments", {"kind": "direct"}, 6),
         ("fvm_rolling_contract_deployments", {"kind": "internal"}, 9),
-        ("fvm_contract_deployments", {"kind": "direct"}, 60),
-        ("fvm_contract_deployments", {"kind": "internal"}, 90),
+        ("fvm_contract_deployments", {}, 150),
         ("fvm_unique_contract_deployments", {}, 5),
         ("fvm_active_deployers", {}, 3),
         ("fvm_deployment_growth_ratio", {}, 0.5),
@@ -58,7 +57,6 @@ def test_without_traces_internal_deployments_are_absent() -> None:
     """What is not known is not 0; that no tipset is traced is known."""
     untraced = of(sums={"deployments:direct": 6})
     assert values("fvm_rolling_contract_deployments", untraced, kind="internal") == []
-    assert values("fvm_contract_deployments", untraced, kind="internal") == []
     assert values("pulse_trace_coverage_ratio", untraced) == [0]
     assert values("fvm_rolling_contract_deployments", of(sums={"traced": 1}), kind="internal") == [0]
 
