@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from processors.exporter import Exporter
 from processors.lease import POLL_SECONDS, Granted, Lease
-from processors.parts import announce, connected_redis, group_of_tasks, node_addresses, policy, serve_http
+from processors.parts import announce, connected_redis, group_of_tasks, node_addresses, policy, probes, serve_http
 from processors.readings import Snapshot
 from processors.sink import held, remembered
 from processors.store import Store
@@ -156,6 +156,7 @@ async def _lead(
         network=settings.network,
         policy=policy(settings),
         jitter=random.random,
+        probes=probes(settings),
     )
     longest = max(window.epochs for window in windows)
     publisher = Publisher(settings.kafka_brokers, Plan(settings.topic_prefix, settings.partitions, retention_seconds(longest)), ledger)

@@ -20,9 +20,11 @@ from streams.connections import Address
 from streams.errors import StoreFault, UsageError
 from streams.events import Policy
 from streams.follower import Follower
+from streams.network_probes import network_probes
 from streams.observe import Observer
 from streams.recording import load
 from streams.replay import ReplayNode
+from streams.sampling import Probe
 from streams.settings import Settings, shown_url
 
 log = structlog.get_logger(__name__)
@@ -63,6 +65,11 @@ def policy(settings: Settings) -> Policy:
         receipts_quorum=settings.receipts_quorum,
         hedge_after_seconds=settings.hedge_after_seconds,
     )
+
+
+def probes(settings: Settings) -> tuple[Probe, ...]:
+    """What the follower samples of the state."""
+    return network_probes(supply_every_epochs=settings.supply_every_epochs)
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from processors.catalogue import INDICATORS
 from processors.exporter import Exporter
-from processors.parts import announce, connected_redis, group_of_tasks, node_addresses, policy, serve_http
+from processors.parts import announce, connected_redis, group_of_tasks, node_addresses, policy, probes, serve_http
 from processors.readings import Snapshot
 from processors.registry import Registry
 from processors.sink import LocalSink
@@ -69,6 +69,7 @@ async def _follow(settings: Settings, *, until_end: bool) -> Sequence[Snapshot]:
             network=settings.network,
             policy=policy(settings),
             jitter=random.random,
+            probes=probes(settings),
         )
         sink = LocalSink(redis, windows, registry, metrics)
 
@@ -144,7 +145,7 @@ async def _end_of(recordings: Sequence[ReplayNode], follower: Follower, sink: Lo
         await node.finished.wait()
     ends = {node.recording.heads[-1].native or node.recording.heads[-1].tip for node in recordings}
     taken, deadline = sink.taken, time.monotonic() + ENDING_SECONDS
-    while not (follower.caught_up and follower.head is not None and follower.head.hash in ends):
+    while not (follower.caught_up and follower.sampled and follower.head is not None and follower.head.hash in ends):
         await asyncio.sleep(0.05)
         if sink.taken != taken:
             taken, deadline = sink.taken, time.monotonic() + ENDING_SECONDS

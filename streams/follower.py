@@ -193,6 +193,11 @@ class Follower:
         settled = not pursuit.stale and pursuit.gap is None and not pursuit.path and pursuit.rewind_to is None
         return leader is not None and leader.target is not None and settled and not self._publication.queue
 
+    @property
+    def sampled(self) -> bool:
+        """Whether no sample is waited for."""
+        return self._sampler.idle
+
     def no_endpoint_left(self) -> str | None:
         """Why no node can ever be followed, None while one may be."""
         return self._endpoints.all_refused()

@@ -31,6 +31,8 @@ VESTED_ATTOFIL: Mapping[str, tuple[int, int]] = {"mainnet": (148_888 + 6 * 365 *
 
 Integer = Annotated[str, Meta(pattern=r"^-?[0-9]{1,78}\Z")]
 
+Version = Annotated[int, Meta(ge=0, le=9999)]
+
 
 class _Smoothed(Struct, frozen=True, rename="pascal"):
     position_estimate: Integer
@@ -98,7 +100,7 @@ def power(moment: Moment) -> Fetch[Mapping[str, int]]:
         "power:position_q128": int(state.smoothed.position_estimate),
         "power:velocity_q128": int(state.smoothed.velocity_estimate),
         "power:pledge_attofil": int(state.total_pledge_collateral),
-    } | ({} if version is None else {"network_version": read(version, Annotated[int, Meta(ge=0, le=9999)], "StateNetworkVersion")})
+    } | ({} if version is None else {"network_version": read(version, Version, "StateNetworkVersion")})
 
 
 def burnt(moment: Moment) -> Fetch[Mapping[str, int]]:
@@ -129,7 +131,7 @@ def base_fee(moment: Moment) -> Fetch[Mapping[str, int]]:
 def supply(moment: Moment) -> Fetch[Mapping[str, int]]:
     """The parts of the supply as the node tells them; from actors where it does not serve that."""
     (answer,) = yield (Call("Filecoin.StateVMCirculatingSupplyInternal", (moment.child_key,)),)
-    if answer.error is not None and _is_unserved(answer):
+    if _is_unserved(answer):
         return (yield from recomputed(moment))
     parts = read(answer.required(), _Supply, "StateVMCirculatingSupplyInternal")
     return {
@@ -185,7 +187,7 @@ def _minted(answer: Answer) -> dict[str, int]:
 
 def _is_unserved(answer: Answer) -> bool:
     error = answer.error
-    return error is not None and (error.code == NO_SUCH_METHOD or "not found" in error.message or "not supported" in error.message)
+    return error is not None and (error.code == NO_SUCH_METHOD or "method" in error.message.lower())
 
 
 def _actor(address: str, moment: Moment) -> Call:

@@ -217,7 +217,8 @@ class Threshold(BaseModel):
 class Settings(BaseSettings):
     """Everything that can be set; see `docs/operations.md` for what each key is for. Made by `load`.
 
-    Units: `look_back_epochs` in epochs of 30 s, `stale_after_seconds` in seconds, `replay_pace` in times real time.
+    Units: `look_back_epochs` and `supply_every_epochs` (how often the slow question for the supply is asked) in epochs of 30 s,
+    `stale_after_seconds` in seconds, `replay_pace` in times real time.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, validate_default=True)
@@ -239,6 +240,7 @@ class Settings(BaseSettings):
     registry: Path | None = None
     traces: Literal["auto", "off"] = "auto"
     look_back_epochs: int = Field(default=2000, ge=0)
+    supply_every_epochs: int = Field(default=20, ge=1, le=120)
     concurrency: int = Field(default=8, ge=1, le=256)
     requests_per_second: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     witnesses: int = Field(default=1, ge=0, le=16)

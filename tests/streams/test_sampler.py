@@ -116,7 +116,7 @@ def test_whatever_happens_every_tipset_has_the_samples_of_its_state(steps: list[
     if all(kind != "restart" for kind, _ in steps):
         published = set(one.registers.chain("tipsets"))
         assert {at for at, record in records.items() if "burnt" in record.samples} == published
-    assert one.follower._sampler.idle
+    assert one.follower.sampled
 
 
 def test_a_node_without_filecoin_methods_is_asked_what_it_knows() -> None:
