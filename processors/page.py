@@ -133,7 +133,11 @@ def _card(standing: Standing, points: Sequence[Point]) -> str:
         notes.append(f"article: {number(standing.goal, standing.unit)}")
     if standing.state == "partial" and figure:
         notes.insert(0, f"{number(figure.coverage, 'ratio')} of the window is known")
-    others = [f"{other.window} {number(other.value, standing.unit)}" for other in standing.figures.values() if other is not figure]
+    others = [
+        f"{other.window} {number(other.value, standing.unit)}"
+        for other in standing.figures.values()
+        if other is not figure and other.value is not None
+    ]
     lines = "".join(f"<li>{escape(' · '.join(line))}</li>" for line in (notes, others) if line)
     span = f"{standing.title}, the last {age(points[-1].at_seconds - points[0].at_seconds)}" if points else ""
     return (
