@@ -44,6 +44,17 @@ check: install ## format, lint, types, YAML
 bench: install ## measure, as ratios in one run
 	$(BIN)/python -m benchmarks $(ARGS)
 
+PEERS := .venv-peers
+
+.PHONY: peers
+peers: $(PEERS)/.installed ## install what `make bench` compares with, in an environment of its own
+
+$(PEERS)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  bytewax==0.21.1 confluent-kafka==2.12.2 quixstreams==3.28.1 'eth-hash[pycryptodome]' eth-utils msgspec pyyaml 'redis[hiredis]'
+	touch $@
+
 .PHONY: render
 render: install ## write rules, dashboards and docs/indicators.md from the catalogue
 	$(BIN)/fvm-pulse render

@@ -12,6 +12,7 @@ import structlog
 from rich.console import Console
 
 from benchmarks.decoding import decoding
+from benchmarks.kafka import kafka
 from benchmarks.latency import latency
 from benchmarks.measure import Report, machine, show
 from benchmarks.memory import MONTH_TIPSETS, process_memory, redis_memory
@@ -41,7 +42,18 @@ async def _memory(given: argparse.Namespace, size: Size) -> list[Report]:
     return [await process_memory(), fill]
 
 
-BENCHMARKS: dict[str, Benchmark] = {"throughput": _throughput, "decoding": _decoding, "latency": _latency, "memory": _memory}
+async def _kafka(_: argparse.Namespace, size: Size) -> list[Report]:
+    progress = Console(stderr=True)
+    return await kafka(size, tell=lambda what: progress.print(what, style="dim"))
+
+
+BENCHMARKS: dict[str, Benchmark] = {
+    "throughput": _throughput,
+    "decoding": _decoding,
+    "latency": _latency,
+    "memory": _memory,
+    "kafka": _kafka,
+}
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:

@@ -1,4 +1,4 @@
-"""Redis servers of the benchmarks' own: the program that the product brings along, on a unix socket, keeping nothing."""
+"""Redis servers of the tests' and the benchmarks' own: each listens on a unix socket in a folder of its own, and ends with it."""
 
 import subprocess
 import tempfile
@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 from redis import Redis
@@ -31,13 +32,16 @@ class Server:
 
 
 @contextmanager
-def server(*, append_only: bool = False) -> Iterator[Server]:
-    """A server that lives as long as the block; `append_only` as in the product's own, writes to a file once a second."""
+def server(program: Path | None = None, *, append_only: bool = False) -> Iterator[Server]:
+    """A server that lives as long as the block: the product's own program, or another.
+
+    With `append_only` it writes to a file once a second, as the product's own does; else it keeps nothing.
+    """
     with tempfile.TemporaryDirectory(prefix="pulse-") as folder:
         socket = f"{folder}/redis.sock"
         options = ("--port", "0", "--unixsocket", socket, "--save", "", "--dir", folder, "--databases", "1")
         keep = ("--appendonly", "yes" if append_only else "no")
-        process = psutil.Popen([find_server(), *options, *keep], stdout=subprocess.DEVNULL)
+        process = psutil.Popen([program or find_server(), *options, *keep], stdout=subprocess.DEVNULL)
         try:
             _wait_for(socket)
             yield Server(socket, process)

@@ -202,14 +202,19 @@ def indicators(
         report.print_indicators(found)
 
 
-@_command("node config data_dir redis_url chain_id")
+@_command("node config data_dir redis_url kafka_brokers topic_prefix consumer_group chain_id")
 def doctor(context: typer.Context) -> None:
-    """Check nodes and Redis, and say what to do about each failure."""
+    """Check nodes, Redis, and Kafka where its brokers are given; say what to do about each failure."""
     settings = _settings(context)
     from processors import report
-    from processors.doctor import examine
+    from processors.doctor import Finding, examine
+    from processors.doctor_kafka import check_kafka
 
-    findings = asyncio.run(examine(settings))
+    async def check() -> list[Finding]:
+        with_kafka = "kafka_brokers" in settings.model_fields_set
+        return await examine(settings) + (await check_kafka(settings) if with_kafka else [])
+
+    findings = asyncio.run(check())
     report.print_findings(findings)
     if any(finding.outcome == "failed" for finding in findings):
         raise typer.Exit(1)

@@ -8,20 +8,23 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, cast
 
 import faust
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from faust.transport.drivers import aiokafka as kafka
 
 from processors.app import add_agent
+from processors.faults import cancellable
+from processors.places import Partition, Places
 from streams import topics
 from streams.records import STREAMS, Stream
 
 log = structlog.get_logger(__name__)
 
-SESSION_SECONDS = 10.0
+SESSION_SECONDS = 6.0
 """After so long without a sign of life a worker's partitions go to the others."""
 METADATA_SECONDS = 30.0
 COMMIT_SECONDS = 1.0
@@ -60,11 +63,46 @@ def delivery_of(message: Any, prefix: str) -> Delivery:
     )
 
 
+class _ConsumerThread(kafka.AIOKafkaConsumerThread):
+    """Where aiokafka's consumer lives."""
+
+    async def on_thread_stop(self) -> None:
+        """Stop it. A fetch that fails just then ends in a cancellation, for which the other thread would wait for ever."""
+        with contextlib.suppress(asyncio.CancelledError):
+            await super().on_thread_stop()
+
+
+class _Consumer(kafka.Consumer):
+    """Starts where the app's places say, instead of where Kafka says."""
+
+    def _new_consumer_thread(self) -> _ConsumerThread:
+        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def seek_to_committed(self) -> Mapping[Any, int]:
+        """Seek all partitions that are ours, and answer where to."""
+        app, committed = cast("_TopicApp", self.app), await super().seek_to_committed()
+        if app.places is None:
+            return cast("Mapping[Any, int]", committed)
+        starts = await app.places.starts({(one.topic, one.partition): offset for one, offset in committed.items()})
+        found = {one: starts[one.topic, one.partition] for one in committed}
+        await self.seek_wait(found)
+        return found
+
+
+class _Transport(kafka.Transport):
+    Consumer = _Consumer
+
+
 class _TopicApp(faust.App):
-    """A Faust app that keeps nothing on disk."""
+    """A Faust app that keeps nothing on disk, and has places of its own."""
+
+    places: Places | None = None
 
     def _create_directories(self) -> None:
         pass
+
+    def _new_transport(self) -> Any:
+        return _Transport(self.conf.broker_consumer, self)
 
 
 class TopicAgents:
@@ -75,14 +113,17 @@ class TopicAgents:
         prefix: of the topics.
         group: whose members share the partitions.
         networks: to be read.
+        places: where to start; None: where Kafka says.
         handle: takes a record; if it raises, nothing of its partition is read any more, and `failed` raises the same.
     """
 
-    def __init__(self, brokers: Sequence[str], prefix: str, group: str, networks: Sequence[str], handle: Handler) -> None:
+    def __init__(
+        self, brokers: Sequence[str], prefix: str, group: str, networks: Sequence[str], handle: Handler, places: Places | None = None
+    ) -> None:
         self.handled = 0
         self._prefix = prefix
         self._handle = handle
-        self._next: dict[tuple[str, int], int] = {}
+        self._next: dict[Partition, int] = {}
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._up = asyncio.Event()
         self._app = _TopicApp(
@@ -100,6 +141,7 @@ class TopicAgents:
             topic_disable_leader=True,
             topic_allow_declare=False,
         )
+        self._app.places = places
         for stream in STREAMS:
             names = [topics.topic_of(prefix, network, stream) for network in networks]
             source = self._app.topic(*names, key_serializer="raw", value_serializer="raw", key_type=bytes, value_type=bytes)
@@ -119,6 +161,11 @@ class TopicAgents:
             await asyncio.Event().wait()
         self.handled += 1
         self._next[delivery.topic, delivery.partition] = delivery.offset + 1
+
+    @property
+    def done(self) -> Mapping[Partition, int]:
+        """The offset before which everything is handled that was read, for each partition that anything was read of."""
+        return self._next
 
     async def failed(self) -> None:
         """Wait until a handler raises, and raise that."""
@@ -147,14 +194,16 @@ class TopicAgents:
         """
         try:
             async with asyncio.timeout(STARTING_SECONDS):
-                await self._app.start()
-                await self._up.wait()
+                with cancellable():
+                    await self._app.start()
+                    await self._up.wait()
             yield self
         finally:
-            with contextlib.suppress(KafkaError, OSError):
-                await self._app.stop()
             if not self._failure.done():
                 self._failure.cancel()
+            # Faust takes a cancellation while it stops for its own.
+            with cancellable(), contextlib.suppress(KafkaError, OSError):
+                await self._app.stop()
 
 
 class DeadLetters:

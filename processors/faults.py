@@ -34,12 +34,18 @@ def _redis_faults(schema: int) -> Iterator[None]:
 
 
 @contextmanager
-def faults(schema: int = 0) -> Iterator[None]:
-    """What Redis refuses as StoreFault. A cancellation stays one: the client may turn it into a broken connection, or into nothing."""
+def cancellable() -> Iterator[None]:
+    """A cancellation in here stays one: a library may turn it into a broken connection, or into nothing."""
     try:
-        with _redis_faults(schema):
-            yield
+        yield
     finally:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise asyncio.CancelledError
+
+
+@contextmanager
+def faults(schema: int = 0) -> Iterator[None]:
+    """What Redis refuses as StoreFault; a cancellation stays one."""
+    with cancellable(), _redis_faults(schema):
+        yield

@@ -17,14 +17,15 @@ from processors.sink import held, remembered
 from processors.store import Store
 from processors.windows import Window, parse_all
 from processors.worker import patiently
-from streams.chain import Published
+from streams.chain import FINALITY_EPOCHS, Published
 from streams.connections import Address, Connections
 from streams.errors import PulseError, StoreFault, Superseded
 from streams.events import Position
 from streams.follower import Follower
+from streams.memory import Memory
 from streams.metrics import ProcessMetrics, process_registry
 from streams.observe import Observer
-from streams.publish import Publisher
+from streams.publish import RESERVED_EPOCHS, Publisher
 from streams.records import Contract
 from streams.settings import Settings
 from streams.topics import Plan, retention_seconds
@@ -33,32 +34,64 @@ log = structlog.get_logger(__name__)
 
 
 class RedisLedger:
-    """A publisher's ledger in Redis, under the lease; waits for Redis wherever it is away."""
+    """A publisher's ledger in Redis, under the lease; waits for Redis wherever it is away.
 
-    def __init__(self, redis: Redis, windows: Sequence[Window], metrics: ProcessMetrics) -> None:
+    Args:
+        redis: the server.
+        windows: to be kept.
+        metrics: of this process.
+        look_back_epochs: how far a node is asked back; never is more of a doubtful ledger given up.
+    """
+
+    def __init__(self, redis: Redis, windows: Sequence[Window], metrics: ProcessMetrics, look_back_epochs: int = 2000) -> None:
         self.store: Store | None = None
         self._lease: Lease | None = None
         self._leading = asyncio.Event()
         self._redis = redis
         self._windows = windows
         self._metrics = metrics
+        self._doubted_epochs = min(FINALITY_EPOCHS, look_back_epochs // 2)
+        self._memory = Memory()
+        self._chain_id = 0
 
     async def open(self, network: str, chain_id: int) -> Position:
         """Wait for the lease; where the ledger does not tell what was published, the store does."""
         self._metrics.announce_network(network)
         store, lease = Store(self._redis, network), Lease(self._redis, network)
-        granted = await _granted(lease)
+        granted = await self._granted(lease)
         self._lease = lease
         self._leading.set()
         async for attempt in patiently():
             with attempt:
-                await store.configure(self._windows)
-                await store.write_facts({"chain_id": str(chain_id)})
-                published, since = (tuple(await lease.tips()), None) if granted.known else await held(store)
-                position = Position(granted.token, published, await store.reserved(), await remembered(store), since)
-        self.store = store
+                position = await self._position(store, lease, granted, chain_id)
+        self.store, self._memory, self._chain_id = store, position.memory, chain_id
         log.info("leading", network=network, incarnation=granted.token, published=len(position.published))
         return position
+
+    async def _position(self, store: Store, lease: Lease, granted: Granted, chain_id: int) -> Position:
+        await store.configure(self._windows)
+        await store.write_facts({"chain_id": str(chain_id)})
+        published, since = (await lease.tips(), None) if granted.settled else await held(store)
+        if granted.known:
+            published = await lease.tips()
+        reserved = await store.reserved()
+        if reserved is not None and not granted.settled:
+            # What Redis forgot of a reservation. Anything higher would be overwritten as the chain gets there.
+            reserved += RESERVED_EPOCHS
+        return Position(granted.token, published, reserved, await remembered(store), since)
+
+    async def _granted(self, lease: Lease) -> Granted:
+        standing_by = False
+        while True:
+            async for attempt in patiently():
+                with attempt:
+                    granted = await lease.acquire(int(time.time()), self._doubted_epochs, standing_by=standing_by)
+            if granted is not None:
+                return granted
+            if not standing_by and not lease.doubtful:
+                log.info("another follower leads: standing by")
+                standing_by = True
+            await asyncio.sleep(POLL_SECONDS)
 
     @property
     def lease(self) -> Lease:
@@ -95,27 +128,20 @@ class RedisLedger:
     async def hold(self) -> None:
         """Renew the lease, as soon as there is one, until cancelled."""
         await self._leading.wait()
-        await self.lease.keep()
+        await self.lease.keep(self._equip)
+
+    async def _equip(self) -> None:
+        """Redis may have lost everything: what it does not get from Kafka it gets from us."""
+        if self.store is not None:
+            await self.store.configure(self._windows)
+            await self.store.write_facts({"chain_id": str(self._chain_id)})
+            await self.store.save_contracts(list(self._memory.contracts.values()))
 
     async def close(self) -> None:
         """Give the lease back."""
         if self._lease is not None:
             with suppress(StoreFault, Superseded):
                 await self._lease.release()
-
-
-async def _granted(lease: Lease) -> Granted:
-    standing_by = False
-    while True:
-        async for attempt in patiently():
-            with attempt:
-                granted = await lease.acquire(int(time.time()))
-        if granted is not None:
-            return granted
-        if not standing_by:
-            log.info("another follower leads: standing by")
-            standing_by = True
-        await asyncio.sleep(POLL_SECONDS)
 
 
 async def follow(settings: Settings) -> None:
@@ -139,7 +165,7 @@ async def follow(settings: Settings) -> None:
 
         await serve_http(settings, Exporter(read, registry=registry, role="follow"), stack)
         while True:
-            ledger = RedisLedger(redis, windows, metrics)
+            ledger = RedisLedger(redis, windows, metrics, settings.look_back_epochs)
             leading[:] = [ledger]
             try:
                 await _lead(settings, addresses, ledger, windows, metrics)

@@ -14,6 +14,7 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, 
 
 from processors.embedded import embedded_redis
 from processors.exporter import Exporter
+from processors.faults import cancellable
 from processors.store import Store
 from streams.account import Account
 from streams.connections import Address
@@ -97,7 +98,8 @@ async def _reached(redis: Redis, url: str) -> None:
     deadline = time.monotonic() + REDIS_START_SECONDS
     while True:
         try:
-            await redis.ping()
+            with cancellable():
+                await redis.ping()
         except (RedisError, OSError) as error:
             told = error.__cause__ or error  # redis-py wraps what it is told while it connects
             if isinstance(told, BusyLoadingError):

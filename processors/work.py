@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 
 import structlog
@@ -13,14 +13,16 @@ from redis.asyncio import Redis
 from processors.classify import Classifier
 from processors.consume import DeadLetters, Delivery, TopicAgents
 from processors.exporter import Exporter
+from processors.faults import cancellable
 from processors.parts import connected_redis, group_of_tasks, serve_http
+from processors.places import Places
 from processors.readings import Snapshot
 from processors.registry import Registry
 from processors.store import Store
 from processors.windows import Window, parse_all
 from processors.worker import Worker, patiently
 from streams import topics
-from streams.errors import BrokerFault, PulseError, UsageError
+from streams.errors import BrokerFault, PulseError, StoreFault, UsageError
 from streams.metrics import ProcessMetrics, process_registry
 from streams.records import STREAMS
 from streams.settings import Settings
@@ -143,21 +145,40 @@ async def _found(settings: Settings) -> list[str]:
 
 
 async def _work_on(settings: Settings, workshop: Workshop, metrics: ProcessMetrics, redis: Redis, networks: list[str]) -> None:
-    """Work until there is another network, or for ever."""
-    agents = TopicAgents(settings.kafka_brokers, settings.topic_prefix, settings.consumer_group, networks, workshop.handle)
+    """Work until there is another network, or Redis is not what it was, or for ever."""
+    places = Places(redis, settings.consumer_group, settings.topic_prefix)
+    agents = TopicAgents(settings.kafka_brokers, settings.topic_prefix, settings.consumer_group, networks, workshop.handle, places)
     try:
         async with agents.running():
             log.info("working", networks=", ".join(networks), group=settings.consumer_group)
             async with group_of_tasks() as group:
                 failing = group.create_task(agents.failed(), name="failure")
                 watching = group.create_task(_watch(agents, metrics, redis), name="watch")
-                while await _found(settings) == networks:  # noqa: ASYNC110 (Kafka tells nobody of new topics)
-                    await asyncio.sleep(NETWORKS_SECONDS)
-                failing.cancel()
-                watching.cancel()
+                ends = [
+                    group.create_task(_other_networks(settings, networks), name="networks"),
+                    group.create_task(_other_redis(agents, places), name="places"),
+                ]
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                for task in (failing, watching, *ends):
+                    task.cancel()
     except (KafkaError, TimeoutError) as error:
         log.warning("Kafka lets us not in, trying again", reason=str(error) or type(error).__name__)
         await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _other_networks(settings: Settings, networks: list[str]) -> None:
+    while await _found(settings) == networks:  # noqa: ASYNC110 (Kafka tells nobody of new topics)
+        await asyncio.sleep(NETWORKS_SECONDS)
+
+
+async def _other_redis(agents: TopicAgents, places: Places) -> None:
+    """Keep the places, until they are of a Redis that is no more."""
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        with suppress(StoreFault):
+            if not await places.keep(agents.done):
+                log.warning("Redis is not what it was, reading again from where it was")
+                return
 
 
 async def _watch(agents: TopicAgents, metrics: ProcessMetrics, redis: Redis) -> None:
@@ -176,7 +197,8 @@ async def _watch(agents: TopicAgents, metrics: ProcessMetrics, redis: Redis) -> 
 
 async def _answers(redis: Redis) -> bool:
     try:
-        await redis.ping()
+        with cancellable():
+            await redis.ping()
     except Exception:  # noqa: BLE001 (whatever is wrong with Redis, it is not Kafka)
         return False
     return True

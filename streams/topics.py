@@ -116,7 +116,7 @@ async def ensure(client: AIOKafkaAdminClient, names: Sequence[str], plan: Plan) 
             found = await partitions_of(client)
             for name in names:
                 if name in found and found[name] < plan.partitions:
-                    raise UsageError(_too_few(name, found[name], plan.partitions))
+                    raise UsageError(too_few(name, found[name], plan.partitions))
             missing = [name for name in names if name not in found]
             if not missing:
                 return
@@ -126,7 +126,8 @@ async def ensure(client: AIOKafkaAdminClient, names: Sequence[str], plan: Plan) 
             await asyncio.sleep(0.1)
 
 
-def _too_few(name: str, found: int, configured: int) -> str:
+def too_few(name: str, found: int, configured: int) -> str:
+    """What to do about a topic with less partitions than configured."""
     return (
         f"partitions: topic {name} has {found}, configured are {configured}:"
         f" add some (kafka-topics.sh --alter --topic {name} --partitions {configured}) or set partitions = {found}"
@@ -174,7 +175,7 @@ async def check_origin(brokers: Sequence[str], topic: str, network: str, chain_i
     Raises:
         UsageError: it is of another chain.
     """
-    found = await _newest_headers(brokers, topic)
+    found = await newest_headers(brokers, topic)
     if found and (found.get("network"), found.get("chain_id")) != (network.encode(), str(chain_id).encode()):
         said = f"{found.get('network', b'?').decode()!r} (chain id {found.get('chain_id', b'?').decode()})"
         raise UsageError(
@@ -183,7 +184,8 @@ async def check_origin(brokers: Sequence[str], topic: str, network: str, chain_i
         )
 
 
-async def _newest_headers(brokers: Sequence[str], topic: str) -> Mapping[str, bytes]:
+async def newest_headers(brokers: Sequence[str], topic: str) -> Mapping[str, bytes]:
+    """The headers of a newest record of the topic; none where it has none."""
     consumer = AIOKafkaConsumer(bootstrap_servers=list(brokers), enable_auto_commit=False, max_partition_fetch_bytes=LARGEST_RECORD_BYTES)
     await consumer.start()
     try:

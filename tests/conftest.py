@@ -2,9 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import tempfile
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -12,10 +9,9 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
+from benchmarks.servers import server
 from tests.brokers import kafka
 
 __all__ = ["kafka"]
@@ -24,8 +20,6 @@ __all__ = ["kafka"]
 settings.register_profile("quick", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("deep", deadline=None, max_examples=2000, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("TESTS_HYPOTHESIS", "quick"))
-
-STARTING_SECONDS = 10.0
 
 
 def servers() -> dict[str, Path]:
@@ -38,32 +32,10 @@ def servers() -> dict[str, Path]:
 
 
 @contextmanager
-def running(server: Path) -> Iterator[str]:
+def running(program: Path) -> Iterator[str]:
     """The unix socket of a server that lives as long as the block."""
-    with tempfile.TemporaryDirectory(prefix="pulse-") as folder:
-        socket = f"{folder}/redis.sock"
-        options = ("--port", "0", "--unixsocket", socket, "--save", "", "--dir", folder, "--databases", "1")
-        process = subprocess.Popen([server, *options], stdout=subprocess.DEVNULL)
-        try:
-            _wait_for(socket)
-            yield socket
-        finally:
-            process.kill()
-            process.wait()
-
-
-def _wait_for(socket: str) -> None:
-    deadline = time.monotonic() + STARTING_SECONDS
-    with BlockingRedis(unix_socket_path=socket) as client:
-        while True:
-            try:
-                client.ping()
-            except RedisError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.01)
-            else:
-                return
+    with server(program) as one:
+        yield one.socket
 
 
 @pytest.fixture(scope="session")

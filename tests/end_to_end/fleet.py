@@ -1,6 +1,8 @@
 """Several processes as their operator starts them: followers, workers, a Redis that keeps what it has, and what may happen to them."""
 
 import asyncio
+import contextlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -49,6 +51,15 @@ class KeptRedis:
                     return
         raise RuntimeError("Redis did not start")
 
+    def copy(self, to: Path) -> None:
+        """What is on its disk now."""
+        shutil.copytree(self._folder, to, ignore=shutil.ignore_patterns("*.sock"))
+
+    def become(self, copy: Path) -> None:
+        """Come back as an older copy, while it is stopped."""
+        shutil.rmtree(self._folder)
+        shutil.copytree(copy, self._folder)
+
     def stop(self, number: signal.Signals = signal.SIGKILL) -> None:
         """End it, hard."""
         if self._process is not None:
@@ -67,6 +78,42 @@ def kept_redis() -> Iterator[KeptRedis]:
             yield server
         finally:
             server.stop()
+
+
+class Cable:
+    """A way to a Redis that can be cut: connections end, new ones are refused, until it is mended."""
+
+    def __init__(self, to: str, folder: Path) -> None:
+        self.url = f"unix://{folder}/cable.sock"
+        self._to = to
+        self._path = folder / "cable.sock"
+        self._open: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
+
+    async def mend(self) -> None:
+        """Let connections through."""
+        self._server = await asyncio.start_unix_server(self._carry, self._path)
+
+    async def cut(self) -> None:
+        """Let nothing through any more."""
+        if self._server is not None:
+            self._server.close()
+            self._path.unlink(missing_ok=True)
+        for writer in self._open:
+            writer.close()
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        other_reader, other_writer = await asyncio.open_unix_connection(self._to)
+        self._open |= {writer, other_writer}
+        await asyncio.gather(self._pump(reader, other_writer), self._pump(other_reader, writer))
+        self._open -= {writer, other_writer}
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while part := await reader.read(2**16):
+                writer.write(part)
+                await writer.drain()
+        writer.close()
 
 
 class Fleet:

@@ -19,7 +19,7 @@ from streams.recording import Recording, load
 from streams.records import STREAMS
 from streams.replay import ReplayNode
 from tests.brokers import Broker
-from tests.end_to_end.fleet import APPLYING_SECONDS, Fleet, fleet, kept_redis
+from tests.end_to_end.fleet import APPLYING_SECONDS, Cable, Fleet, fleet, kept_redis
 from tests.end_to_end.product import BUNDLED, caught_up, check
 from tests.recount import Recount
 
@@ -110,6 +110,58 @@ async def test_everything_dies_once(kafka: Broker, tmp_path: Path, workers: int)
             await ends_in_the_recount(store, processes)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_an_emptied_redis(kafka: Broker, redis: Redis, redis_socket: str, tmp_path: Path, workers: int) -> None:
+    """Everything in Redis is gone in the middle: workers read again what is on Kafka, the leader goes on, and the end is the recount."""
+    store = Store(redis, "testing")
+    async with ReplayNode(recording(), pace=PACE / 2) as node:
+        node.halt_at(FIRST_HEAD_SECONDS)
+        async with fleet(kafka, f"unix://{redis_socket}", f"emptied{workers}", tmp_path / "log") as processes:
+            await processes.start("follow", "--node", node.url)
+            for _ in range(workers):
+                await processes.start("worker")
+            await started(node, store, processes)
+            await processed(store, 1150, processes)
+            await redis.flushall()
+            await node.finished.wait()
+            await ends_in_the_recount(store, processes)
+
+
+async def test_an_older_copy_of_redis(kafka: Broker, tmp_path: Path) -> None:
+    """Redis comes back as what it was a while ago, once with the leader alive and once without: the recount."""
+    with kept_redis() as server:
+        async with (
+            Redis.from_url(server.url) as redis,
+            ReplayNode(recording(), pace=PACE / 2) as node,
+            fleet(kafka, server.url, "older", tmp_path / "log") as processes,
+        ):
+            node.halt_at(FIRST_HEAD_SECONDS)
+            store = Store(redis, "testing")
+            follower = await processes.start("follow", "--node", node.url)
+            for _ in range(2):
+                await processes.start("worker")
+            await started(node, store, processes)
+            for height in (1100, 1160):
+                await processed(store, height, processes)
+                await asyncio.to_thread(server.copy, tmp_path / str(height))
+                await processed(store, height + 25, processes)
+                await asyncio.to_thread(server.stop)
+                await asyncio.to_thread(server.become, tmp_path / str(height))
+                await asyncio.to_thread(server.start)
+                await processes.kill(follower) if height == 1160 else None
+            await processes.start("follow", "--node", node.url)
+            await node.finished.wait()
+            await ends_in_the_recount(store, processes)
+
+
+async def processed(store: Store, height: int, processes: Fleet) -> None:
+    """Wait until the store has come so far."""
+    async with asyncio.timeout(60):
+        while int((await store.snapshot()).latest.get("height", -1)) < height:
+            processes.check()
+            await asyncio.sleep(0.02)
+
+
 async def test_a_topic_replayed_into_an_empty_redis(kafka: Broker, redis: Redis, redis_socket: str, tmp_path: Path) -> None:
     """A worker of a new group fills an empty Redis with the same figures; no node and no follower is there any more."""
     async with ReplayNode(recording(), pace=4 * PACE) as node:
@@ -192,6 +244,50 @@ async def test_the_standby_takes_over(kafka: Broker, redis: Redis, redis_socket:
             await ends_in_the_recount(store, processes)
             await processes.drain(third)
             await processes.drain(second)
+
+
+async def test_a_leader_without_redis(kafka: Broker, redis: Redis, redis_socket: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A leader that is cut off from Redis alone is followed by the standby within 10 s, and stands by once it is back: the recount."""
+    store, folder = Store(redis, "testing"), tmp_path_factory.mktemp("c")
+    cable = Cable(redis_socket, folder)
+    await cable.mend()
+    async with ReplayNode(recording(), pace=PACE / 4) as node:
+        node.halt_at(FIRST_HEAD_SECONDS)
+        async with fleet(kafka, f"unix://{redis_socket}", "cut", folder / "log") as processes:
+            await processes.start("follow", "--node", node.url, "--redis-url", cable.url)
+            await processes.start("worker")
+            await started(node, store, processes)
+            await processes.start("follow", "--node", node.url)
+            await processes.said("standing by", 1)
+            await cable.cut()
+            assert await another_leads(redis) < 10
+            await cable.mend()
+            await processes.said("standing by", 2)
+            await node.finished.wait()
+            await ends_in_the_recount(store, processes)
+    await cable.cut()
+
+
+@pytest.mark.slow
+async def test_a_leader_that_is_paused_for_long(kafka: Broker, redis: Redis, redis_socket: str, tmp_path: Path) -> None:
+    """After 30 s without a standby it goes on; after 30 s with one it has been superseded, and overwrites nothing: the recount."""
+    store = Store(redis, "testing")
+    async with ReplayNode(recording(), pace=PACE / 8) as node:
+        node.halt_at(FIRST_HEAD_SECONDS)
+        async with fleet(kafka, f"unix://{redis_socket}", "paused", tmp_path / "log") as processes:
+            first = await processes.start("follow", "--node", node.url)
+            await processes.start("worker")
+            await started(node, store, processes)
+            for turn in range(2):
+                first.send_signal(signal.SIGSTOP)
+                await asyncio.sleep(30)
+                first.send_signal(signal.SIGCONT)
+                if turn == 0:
+                    await processes.start("follow", "--node", node.url)
+                    await processes.said("standing by", 1)
+            await processes.said("standing by", 2)
+            await node.finished.wait()
+            await ends_in_the_recount(store, processes)
 
 
 async def another_leads(redis: Redis) -> float:
