@@ -39,8 +39,13 @@ def window(name: str, epochs: int, *, busy: float, known: float) -> WindowReadin
     return WindowReading(
         name,
         epochs,
-        sums={**gas, **burn, **totals, "messages:dex": int(3 * epochs * busy), "all_messages": 200 * epochs},
-        distinct={"sender": int(31 * busy * epochs**0.5), "project": int(64 * busy), "contract": int(9 * epochs**0.5)},
+        sums={**gas, **burn, **totals, "deployments:direct": int(epochs * busy / 60), "messages:dex": int(3 * epochs * busy)},
+        distinct={
+            "sender": int(31 * busy * epochs**0.5),
+            "project": int(64 * busy),
+            "contract": int(9 * epochs**0.5),
+            "deployer": int(0.4 * busy * epochs**0.5),
+        },
         processed=int(epochs * known) - epochs // 40,
         null=epochs // 40,
         prior_distinct={"project": 57},
@@ -50,8 +55,10 @@ def window(name: str, epochs: int, *, busy: float, known: float) -> WindowReadin
 
 def reading(busy: float = 1.0) -> Snapshot:
     """A network whose longest window is still filling."""
-    windows = {name: window(name, epochs, busy=busy, known=0.71 if name == "30d" else 1) for name, epochs in WINDOWS.items()}
-    stream = StreamReading(head=5_480_312, processed=61_000, null=1_500, missing=0, windows=windows)
+    trend = dict(zip(WINDOWS, (1.07, 1, 0.94, 0.88), strict=True))
+    windows = {name: window(name, epochs, busy=busy * trend[name], known=0.71 if name == "30d" else 1) for name, epochs in WINDOWS.items()}
+    sums = {"deployments:direct": int(1_180 + 40 * busy)}
+    stream = StreamReading(head=5_480_312, processed=61_000, null=1_500, missing=0, windows=windows, since=5_418_000, sums=sums)
     account = Account(
         endpoints={"own": Endpoint(up=True, connections=2), "glif": Endpoint(up=True, connections=1)},
         reorgs=(PastReorg(int(NOW) - 1_500, 1), PastReorg(int(NOW) - 21_000, 3)),
