@@ -554,6 +554,23 @@ function commands.tail(limit)
   return found
 end
 
+-- {first, last}: what each height from `first` to `last` holds, a letter each, upwards.
+function commands.states(argument)
+  local first, last = unpack(argument, 1, 2)
+  local heights, letters = {}, {}
+  for height = first, last do heights[#heights + 1] = height end
+  for i, value in ipairs(hmget(REGISTERS, heights)) do
+    letters[i] = value and value:sub(17, 17) or 'e'
+  end
+  return table.concat(letters)
+end
+
+-- The hash of the tipset at a height, false where none is kept.
+function commands.hash(height)
+  local part = part_at(height)
+  return part and part[3]
+end
+
 local packed = call('GET', CONFIG)
 if not packed then
   if ARGV[1] == 'read' or ARGV[1] == 'tail' then return {} end

@@ -54,6 +54,9 @@ OPTIONS: dict[str, Any] = {
     "consumer_group": Annotated[
         str | None, typer.Option(metavar="NAME", help="Workers that share the topics; a new name reads them from the start.")
     ],
+    "backfill": Annotated[
+        str | None, typer.Option(metavar="DEPTH", help="How much history to fill by itself: auto, off, or a window such as 24h.")
+    ],
     "replay_pace": Annotated[str | None, typer.Option(metavar="N", help="How many times its own pace a recording runs.")],
     "log_format": Annotated[str | None, typer.Option(metavar="FORM", help="console or json.")],
     "log_level": Annotated[str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")],
@@ -126,7 +129,7 @@ def _serve(settings: Settings, work: Callable[[Settings], Coroutine[Any, Any, No
     asyncio.run(until_stopped())
 
 
-@_command("node config listen data_dir redis_url windows chain_id network preset registry replay_pace" + _LOGGED)
+@_command("node config listen data_dir redis_url windows chain_id network preset registry backfill replay_pace" + _LOGGED)
 def run(context: typer.Context) -> None:
     """Follow a node, process, store and export, all in this process."""
     settings = _settings(context)
@@ -151,14 +154,15 @@ def replay(
     async def work(settings: Settings) -> None:
         report.print_indicators(report.of(await follow(settings), settings))
 
-    changes: dict[str, object] = {} if "replay_pace" in settings.model_fields_set else {"replay_pace": REPLAY_PACE}
+    changes: dict[str, object] = {"backfill": "off"}
+    changes |= {} if "replay_pace" in settings.model_fields_set else {"replay_pace": REPLAY_PACE}
     with ExitStack() as stack:
         if not settings.model_fields_set & {"data_dir", "redis_url"}:
             changes["data_dir"] = Path(stack.enter_context(TemporaryDirectory(prefix="fvm-pulse-replay-")))
         _serve(settings.model_copy(update=changes), work)
 
 
-@_command("node config listen redis_url kafka_brokers topic_prefix partitions windows chain_id network replay_pace" + _LOGGED)
+@_command("node config listen redis_url kafka_brokers topic_prefix partitions windows chain_id network backfill replay_pace" + _LOGGED)
 def follow(context: typer.Context) -> None:
     """Follow a node and publish to Kafka; stand by while another follower does."""
     settings = _shared(context)

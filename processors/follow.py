@@ -10,6 +10,7 @@ import structlog
 from redis.asyncio import Redis
 
 from processors.exporter import Exporter
+from processors.filling import Filler
 from processors.lease import POLL_SECONDS, Granted, Lease
 from processors.parts import announce, connected_redis, group_of_tasks, node_addresses, policy, probes, serve_http
 from processors.readings import Snapshot
@@ -168,13 +169,18 @@ async def follow(settings: Settings) -> None:
             ledger = RedisLedger(redis, windows, metrics, settings.look_back_epochs)
             leading[:] = [ledger]
             try:
-                await _lead(settings, addresses, ledger, windows, metrics)
+                await _lead(settings, redis, addresses, ledger, windows, metrics)
             except Superseded as reason:
                 log.warning("no longer leading", reason=str(reason))
 
 
 async def _lead(
-    settings: Settings, addresses: dict[str, Address], ledger: RedisLedger, windows: Sequence[Window], metrics: ProcessMetrics
+    settings: Settings,
+    redis: Redis,
+    addresses: dict[str, Address],
+    ledger: RedisLedger,
+    windows: Sequence[Window],
+    metrics: ProcessMetrics,
 ) -> None:
     follower = Follower(
         addresses,
@@ -194,6 +200,8 @@ async def _lead(
             group.create_task(publisher.run(), name="acknowledgements")
             group.create_task(ledger.hold(), name="lease")
             group.create_task(announce(follower, observer, lambda: ledger.store), name="announce")
+            filler = Filler(follower, redis, settings, lambda: ledger.store, connections.stir)
+            group.create_task(filler.run(), name="fill history")
     finally:
         with suppress(PulseError):
             await publisher.stop()

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from processors.catalogue import INDICATORS
 from processors.exporter import Exporter
+from processors.filling import Filler
 from processors.parts import announce, connected_redis, group_of_tasks, node_addresses, policy, probes, serve_http
 from processors.readings import Snapshot
 from processors.registry import Registry
@@ -89,10 +90,12 @@ async def _follow(settings: Settings, *, until_end: bool) -> Sequence[Snapshot]:
             announcing = group.create_task(announce(follower, observer, lambda: sink.store), name="announce")
             watching = group.create_task(sink.agents.failed(), name="watch the agents")
             comparing = group.create_task(sink.watch(connections.resync), name="watch Redis")
+            filler = Filler(follower, redis, settings, lambda: sink.store, connections.stir)
+            filling = group.create_task(filler.run(), name="fill history")
             await _let_go(recordings, follower)
             if until_end:
                 await _end_of(recordings, follower, sink)
-                for task in (working, announcing, watching, comparing):
+                for task in (working, announcing, watching, comparing, filling):
                     task.cancel()
         return await read()
 

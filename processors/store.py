@@ -248,6 +248,16 @@ class Store:
         found = await self._call("tail", stream, limit)
         return [Tip(height, "0x" + digest.hex(), int(sequence, 16)) for height, digest, sequence in found]
 
+    async def states(self, first: int, last: int) -> list[str]:
+        """What each height from `first` to `last` holds, upwards, a text for each counted stream: `t`ipset, `n`ull or `e`mpty."""
+        found = [await self._call("states", stream, [first, last]) for stream in COUNTED_STREAMS]
+        return [cast("Any", letters).decode() for letters in found]
+
+    async def hash_at(self, height: int) -> str | None:
+        """The hash of the tipset at `height`, None where none is kept."""
+        found = cast("bytes | None", await self._call("hash", "tipsets", height))
+        return "0x" + found.hex() if found else None
+
     async def origin(self) -> Origin:
         """Which run of the server answers, and the incarnation that it knows of."""
         with faults(SCHEMA):

@@ -78,7 +78,8 @@ class Worker:
         match record:
             case TipsetRecord():
                 await self._store.apply(record, fold_tipset(record, self._classifier))
-                self._metrics.tipset_latency_seconds.labels(record.network).observe(max(time.time() - record.noticed_at, 0))
+                if record.noticed_at:
+                    self._metrics.tipset_latency_seconds.labels(record.network).observe(max(time.time() - record.noticed_at, 0))
             case LogsRecord():
                 await self._store.apply(record, fold_logs(record, self._classifier))
             case StateRecord() | Rewind():

@@ -56,19 +56,17 @@ class Published:
 def held_by_all(tails: Sequence[Sequence[Published]]) -> list[Published]:
     """The published tipsets up to which several consumers hold the same, lowest first.
 
-    A consumer that died may lack records that others have. What comes after the first difference has to be published again.
+    A consumer that died may lack records that others have. What comes after the highest tipset that all hold, or after the first
+    height at which they hold different ones, has to be published again; what one of them lacks below is a hole in the ledger.
     """
     by_height = [{one.height: one.hash for one in tail} for tail in tails]
-    if not all(by_height):
-        return []
-    lowest = max(min(heights) for heights in by_height)
     held = []
-    for height in sorted({height for heights in by_height for height in heights if height >= lowest}):
+    for height in sorted({height for heights in by_height for height in heights}):
         blocks = {heights.get(height) for heights in by_height}
-        block = blocks.pop()
-        if blocks or block is None:
+        if len(blocks - {None}) > 1:
             break
-        held.append(Published(height, block))
+        if None not in blocks:
+            held.append(Published(height, by_height[0][height]))
     return held
 
 

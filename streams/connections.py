@@ -107,6 +107,10 @@ class Connections:
         self._to_resume = True
         self._ready.set()
 
+    def stir(self) -> None:
+        """The follower was given something to do."""
+        self._stirred.set()
+
     async def _drive(self, group: asyncio.TaskGroup) -> None:
         while True:
             self._stirred.clear()

@@ -1,5 +1,6 @@
 """Which node to talk to: the phases of an endpoint, its back-off, and the choice of a leader along the list."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -11,6 +12,8 @@ from streams.wire import Cid
 
 FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 30.0
+OPENING_SECONDS = 30.0
+"""How long a connection may take to greet."""
 LAG_EPOCHS = 2
 """How far a preferred node may be behind the leader and still take over again."""
 
@@ -64,6 +67,15 @@ class Endpoint:
         """Whether a connection is open."""
         return self.phase in {Phase.OPENING, Phase.LIVE}
 
+    def silent_at(self, stale_after_seconds: float) -> float:
+        """When it will have said nothing for too long, infinite where it need not say anything."""
+        match self.phase:
+            case Phase.OPENING:
+                return self.since + OPENING_SECONDS
+            case Phase.LIVE:
+                return self.heard_at + stale_after_seconds
+        return math.inf
+
     @property
     def busy(self) -> bool:
         """Whether a connection is open or being made."""
@@ -100,6 +112,11 @@ class Endpoints:
         endpoint.head, endpoint.target = None, None
         if self.leader is endpoint:
             self.leader = None
+
+    def succeeded(self) -> None:
+        """The leader was of use: the next failure is its first."""
+        if self.leader is not None:
+            self.leader.failures = 0
 
     def elect(self) -> bool:
         """Choose the leader: the first live endpoint that is not behind. Returns whether it changed."""

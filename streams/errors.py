@@ -43,7 +43,11 @@ class NodeFault(PulseError):
 
 
 class Refusal(NodeFault):
-    """A node answered a question with an error, or ended a subscription."""
+    """A node answered a question with an error (`code` is the error's), or ended a subscription."""
+
+    def __init__(self, message: str, *, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Silence(NodeFault):

@@ -17,25 +17,14 @@ out-of-order notices, a slow reader's lost channel, a silent node and a failover
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from streams.chain import FINALITY_EPOCHS, Link
-from streams.endpoints import Endpoint, Endpoints, Phase
+from streams.chain import FINALITY_EPOCHS, Link, Published
+from streams.endpoints import OPENING_SECONDS, Endpoint, Endpoints, Phase
 from streams.enrich import Assembled
 from streams.errors import NodeFault, Refusal
-from streams.events import (
-    Dropped,
-    Event,
-    Incomplete,
-    Live,
-    LogMismatch,
-    NoSample,
-    OutOfReach,
-    Policy,
-    Position,
-    Reorg,
-    doubts,
-)
+from streams.events import Dropped, Event, Incomplete, Live, LogMismatch, NoSample, OutOfReach, Policy, Position, Reorg, doubts
 from streams.greeting import Greeting, greet, latest_link
 from streams.heads import Heads
+from streams.history import NEVER_NOTICED, PAST, History
 from streams.memory import Memory
 from streams.others import KINDS, Asked, Others
 from streams.publication import Publication
@@ -50,7 +39,6 @@ from streams.streamed import StreamedLogs
 from streams.tasks import Answered, Done, Failed, Outcome, Tasks
 from streams.witnesses import Compared, Vouched
 
-OPENING_SECONDS = 30.0
 PATIENCE = 4
 """How many times a question may fail before the endpoint is left."""
 
@@ -83,10 +71,12 @@ class Follower:
         """The newest head that the leader announced."""
         self._policy = policy or Policy()
         self._endpoints = Endpoints(endpoints, jitter, self._policy.witnesses)
+        places = max(2 * self._policy.concurrency, 8)
         self._tasks = Tasks(
-            in_flight=max(2 * self._policy.concurrency, 8),
+            in_flight=places,
             timeout_seconds=self._policy.request_timeout_seconds,
             per_second=self._policy.requests_per_second,
+            background=places * 3 // 4,
         )
         self._sessions: dict[str, Session] = {}
         self._position: Position | None = None
@@ -95,6 +85,7 @@ class Follower:
         self._publication = Publication()
         self._questions = Questions(self._policy)
         self._sampler = Sampler(probes)
+        self.history = History(self._policy)
         self._said_network: str | None = None
         self._streamed = StreamedLogs()
         self._heads = Heads(self._pursuit, self._publication, self._streamed)
@@ -108,6 +99,7 @@ class Follower:
         """Go on from what the store holds; nothing is published before this."""
         self._position = position
         self._memory = position.memory
+        self.history.clear()
         self._publication.resume(position.incarnation)
         self._sampler.rewound(-1)
         self._pursuit.resume(position.published, position.reserved, position.since)
@@ -151,9 +143,7 @@ class Follower:
         self._now = now
         self._settle(self._tasks.expire(now))
         for endpoint in self._endpoints.all.values():
-            opening = endpoint.phase is Phase.OPENING and now - endpoint.since >= OPENING_SECONDS
-            silent = endpoint.phase is Phase.LIVE and now - endpoint.heard_at >= self._policy.stale_after_seconds
-            if opening or silent:
+            if endpoint.silent_at(self._policy.stale_after_seconds) <= now:
                 self._drop(endpoint, f"silent for {now - max(endpoint.since, endpoint.heard_at):.0f} s", refused=False)
         self._advance()
 
@@ -179,19 +169,27 @@ class Follower:
 
     def wake_at(self) -> float:
         """When to `tick` at the latest."""
-        times = [self._endpoints.wake_at(), self._tasks.deadline(), self._questions.retries.wake_at(self._now)]
-        times += [one.heard_at + self._policy.stale_after_seconds for one in self._endpoints.all.values() if one.phase is Phase.LIVE]
-        times += [one.since + OPENING_SECONDS for one in self._endpoints.all.values() if one.phase is Phase.OPENING]
+        times = [
+            self._endpoints.wake_at(),
+            self._tasks.deadline(),
+            self._questions.retries.wake_at(self._now),
+            self.history.wake_at(self._now),
+        ]
+        times += [one.silent_at(self._policy.stale_after_seconds) for one in self._endpoints.all.values()]
         if self._pursuit.path and self._others.first is not None:
             times.append(self._now + self._policy.hedge_after_seconds)
-        return min((time for time in times if time is not None), default=self._now + OPENING_SECONDS)
+        return min([time for time in times if time is not None] + [self._now + OPENING_SECONDS])
 
     @property
     def caught_up(self) -> bool:
         """Whether everything up to the leader's head is published."""
-        leader, pursuit = self._endpoints.leader, self._pursuit
-        settled = not pursuit.stale and pursuit.gap is None and not pursuit.path and pursuit.rewind_to is None
-        return leader is not None and leader.target is not None and settled and not self._publication.queue
+        leader = self._endpoints.leader
+        return leader is not None and leader.target is not None and self._pursuit.settled and not self._publication.queue
+
+    @property
+    def tip(self) -> Published | None:
+        """The highest published tipset."""
+        return self._pursuit.tip
 
     @property
     def sampled(self) -> bool:
@@ -212,13 +210,14 @@ class Follower:
                 self._publish(self.network, pursuit.path[0])
             elif not pursuit.stale and pursuit.gap is None and (sampled := self._sampler.take()) is not None:
                 self._publication.sample(self.network, sampled)
+            elif (past := self.history.next()) is not None:
+                self._publication.publish(self.network, past.assembled, self._memory, past.parent_height, NEVER_NOTICED)
             self._advance()
         return self._publication.queue.popleft() if self._publication.queue else None
 
     def take_learnt(self) -> list[Contract]:
         """Contracts learnt since the last time, to be kept for the next run."""
-        learnt, self._memory.learnt = self._memory.learnt, []
-        return learnt
+        return self._memory.take_learnt()
 
     # Publishing
 
@@ -228,9 +227,8 @@ class Follower:
         # What is deeper than finality is no reorg: after a long gap it is only not trusted any more.
         if 0 < undone_epochs <= FINALITY_EPOCHS:
             self._events.append(Reorg(undone_epochs))
-        self._streamed.rewound(height)
-        self._sampler.rewound(height)
-        self._others.rewound(height)
+        for one in (self._streamed, self._sampler, self._others, self.history):
+            one.rewound(height)
 
     def _publish(self, network: str, link: Link) -> None:
         assembled = self._questions.take(link.hash)
@@ -243,8 +241,7 @@ class Follower:
         self._streamed.published(link, record.logs, [tx.hash for tx in assembled.block.transactions], self._now)
         self._events += [LogMismatch(height) for height in self._streamed.mismatches(link.height, self._now)]
         self._others.published(assembled)
-        if self._endpoints.leader is not None:
-            self._endpoints.leader.failures = 0
+        self._endpoints.succeeded()
 
     # What nodes say
 
@@ -283,6 +280,8 @@ class Follower:
 
     def _done(self, endpoint: Endpoint, done: Done) -> None:
         match done.result:
+            case _ if done.key[0] in PAST:
+                self._events += self.history.done(done.key, done.result, self._now)
             case Greeting():
                 self._greeted(endpoint, done.result)
             case _ if done.key[0] == "probe":
@@ -317,6 +316,8 @@ class Follower:
                 endpoint.counts_heights = False
             case ("logs", _):
                 self._streamed.forget_missed()
+            case (kind, _) if kind in PAST:
+                self._events += self.history.failed(failed.key, failed.fault, self._now)
             case (kind, block) if kind in KINDS:
                 self._questions.retries.failed(failed.key, self._now)
                 self._others.failed(endpoint.name, kind, str(block))
@@ -350,13 +351,13 @@ class Follower:
         self._accept()
         if endpoint is self._endpoints.leader:
             self._questions.clear()
+        self.history.interrupted()
 
     # Deciding what to ask
 
     def _advance(self) -> None:
         pursuit = self._pursuit
-        if self._endpoints.elect():
-            pursuit.stale = True
+        pursuit.stale |= self._endpoints.elect()
         leader = self._endpoints.leader
         if leader is None or leader.target is None or self._position is None:
             return
@@ -378,6 +379,7 @@ class Follower:
             self._sampler.learn_child(leader.head)
         head = leader.head.key if leader.head is not None else ()
         self._ask(leader, self._sampler.questions(native=leader.native, head=head), background=True)
+        self._ask(leader, self.history.questions(leader, self._memory, self._now), background=True)
         self._ask_others(self._others.questions(leader, pursuit, self._memory, self._tasks, self._now))
 
     def _ask_others(self, questions: Asked) -> None:
@@ -391,8 +393,7 @@ class Follower:
 
     def _forget(self) -> None:
         """Drop what no plan needs any more."""
-        if self._pursuit.gap is not None:
-            return
-        self._questions.forget(self._pursuit)
-        if self._pursuit.trim():
-            self._publication.forget(self._pursuit.links)
+        if self._pursuit.gap is None:
+            self._questions.forget(self._pursuit)
+            if self._pursuit.trim():
+                self._publication.forget(self._pursuit.links)

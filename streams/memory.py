@@ -81,6 +81,11 @@ class Memory:
         known = self.burnt_attofil.get(parent, {})
         return known.get(height, next(iter(known.values()), None))
 
+    def take_learnt(self) -> list[Contract]:
+        """The contracts that are new since the last time."""
+        learnt, self.learnt = self.learnt, []
+        return learnt
+
     def trim(self) -> None:
         """Forget what can be asked again, if it has become too much."""
         kept: tuple[dict[Any, Any], ...] = (self.without_code, self.burnt_attofil)

@@ -11,6 +11,9 @@ its way would then undo what the next run takes for published. It is what *was p
 - before a rewind is sent, what it undoes is taken off the ledger (`rewound`);
 - after both records of a tipset are acknowledged, and all records before them, it is put on the ledger (`published`).
 
+The ledger holds what a new head may hang from, so only tipsets that came on top of those before; what is filled in further down
+(`streams.history`) hangs from one of these, and Redis tells whether it is there.
+
 So at any moment a tipset on the ledger is on Kafka for good, and whatever else is there lies above the ledger's tip and at or
 below the reserved height. The first thing that a follower publishes is a rewind of exactly that range, with a higher sequence.
 The same holds for a leader that was taken for dead: it can neither reserve nor rewind any more, since the ledger refuses it,
@@ -94,6 +97,7 @@ class Publisher:
         self._bytes = 0
         self._tips: list[Published] = []
         self._reserved = -1
+        self._top = -1
         self._sending = asyncio.Lock()
         self._saving = asyncio.Lock()
         self._changed = asyncio.Condition()
@@ -111,6 +115,7 @@ class Publisher:
         self._headers = topics.headers(network, chain_id)
         position = await self._ledger.open(network, chain_id)
         self._reserved = position.reserved if position.reserved is not None else -1
+        self._top = max((one.height for one in position.published), default=-1)
         await self._connect()
         return position
 
@@ -126,8 +131,7 @@ class Publisher:
         if isinstance(record, Rewind):
             await self._undo(record.height)
         topic = topics.topic_of(self._plan.prefix, record.network, stream_of(record))
-        # The logs of a tipset come after its messages: with them it is published.
-        tip = Published(record.height, record.hash) if isinstance(record, LogsRecord) else None
+        tip = self._tip(record)
         async with self._sending:
             sent = _Sent(topic, str(record.height).encode(), value, tip, await self._send(topic, str(record.height).encode(), value))
             self._sent.append(sent)
@@ -159,6 +163,16 @@ class Publisher:
                     await self._acknowledge(self._sent[0])
                 await self._save()
         await self._disconnect()
+
+    def _tip(self, record: Record) -> Published | None:
+        """The tipset that is published with this record, if it comes on top of those before."""
+        if isinstance(record, Rewind):
+            self._top = min(self._top, record.height)
+        # The logs of a tipset come after its messages: with them it is published.
+        if not isinstance(record, LogsRecord) or record.height <= self._top:
+            return None
+        self._top = record.height
+        return Published(record.height, record.hash)
 
     def _room_for(self, size: int) -> bool:
         return not self._sent or (len(self._sent) < IN_FLIGHT_RECORDS and self._bytes + size <= IN_FLIGHT_BYTES)

@@ -82,6 +82,16 @@ class Pursuit:
         height = self._tail.height_of(link.hash)
         return height is not None and tip is not None and height < tip.height
 
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is left to ask or to publish."""
+        return not self.stale and self.gap is None and not self.path and self.rewind_to is None
+
+    @property
+    def tip(self) -> Published | None:
+        """The highest published tipset."""
+        return self._tail.tip
+
     def height_of(self, block: Hash) -> int | None:
         """The height of a tipset, None if it is not known."""
         link = self.links.get(block)

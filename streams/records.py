@@ -119,9 +119,9 @@ class TipsetRecord(Struct, frozen=True, tag="tipset", kw_only=True):
     `parent_height` is None where the parent was not seen: then the record speaks for `height` alone. `contracts` has the
     evidence of every receiver or created address that has EVM code, so a receiver that is not listed is no contract.
     `burnt_rise_attofil` is how much the balance of f099 rose by executing this tipset, None where the node can not say.
-    `noticed_at` is the Unix time at which the node first announced the tipset. `traced` says that the node told what ran inside of
-    the messages: without it, `creations` are those of the receipts alone, and `inner_burns` are not known. Records of before there were
-    creations have None for them.
+    `noticed_at` is the Unix time at which the node first announced the tipset, 0 where it was filled in afterwards. `traced` says
+    that the node told what ran inside of the messages: without it, `creations` are those of the receipts alone, and `inner_burns`
+    are not known. Records of before there were creations have None for them.
     """
 
     version: int = VERSION

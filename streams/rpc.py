@@ -51,7 +51,7 @@ class Answer:
         """
         if self.result is None:
             error = self.error or RpcError(message="no result")
-            raise Refusal(f"{self.call.method}: {error.message[:200] or 'error'} (code {error.code})")
+            raise Refusal(f"{self.call.method}: {error.message[:200] or 'error'} (code {error.code})", code=error.code)
         return self.result
 
 

@@ -152,6 +152,15 @@ def _windows(value: object) -> tuple[str, ...]:
     return tuple(str(window) for window in listed)
 
 
+def _backfill(value: str) -> str:
+    if value not in {"auto", "off"}:
+        try:
+            _windows([value])
+        except ValueError:
+            raise ValueError(f"{value!r} is not allowed: allowed are auto, off and a window such as 24h or 500e") from None
+    return value
+
+
 def _listen(value: object) -> Listen:
     if isinstance(value, Listen):
         return value
@@ -241,6 +250,7 @@ class Settings(BaseSettings):
     traces: Literal["auto", "off"] = "auto"
     look_back_epochs: int = Field(default=2000, ge=0)
     supply_every_epochs: int = Field(default=20, ge=1, le=120)
+    backfill: Annotated[str, AfterValidator(_backfill)] = "auto"
     concurrency: int = Field(default=8, ge=1, le=256)
     requests_per_second: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     witnesses: int = Field(default=1, ge=0, le=16)

@@ -114,10 +114,12 @@ class Tasks:
         in_flight: requests without an answer on one endpoint.
         timeout_seconds: how long an answer may take.
         per_second: requests a second to one endpoint, averaged over a second (at least one at a time); None for any.
+        background: how many of `in_flight` may be for tasks in the background; None for one in `BACKGROUND_SHARE`.
     """
 
-    def __init__(self, *, in_flight: int, timeout_seconds: float, per_second: float | None = None) -> None:
+    def __init__(self, *, in_flight: int, timeout_seconds: float, per_second: float | None = None, background: int | None = None) -> None:
         self._in_flight = in_flight
+        self._background = max(in_flight // BACKGROUND_SHARE, 1) if background is None else background
         self._timeout_seconds = timeout_seconds
         self._per_second = per_second
         self._lines: dict[str, _Line] = {}
@@ -241,7 +243,7 @@ class Tasks:
         if len(line.flying) >= self._in_flight or line.queued:
             return line.queued if len(line.flying) < self._in_flight else None
         busy = sum(1 for flight in line.flying.values() if flight.task.background)
-        return line.background if line.background and busy < max(self._in_flight // BACKGROUND_SHARE, 1) else None
+        return line.background if line.background and busy < self._background else None
 
     def _refill(self, line: _Line, now: float) -> None:
         if self._per_second is None:

@@ -214,6 +214,8 @@ class Node:
 
     def _chaingettipsetafterheight(self, height: int, key: list[dict[str, str]]) -> dict[str, Any]:
         above = [tip for tip in self._by_key(key).ancestors() if tip.height >= height]
+        if not above:
+            raise KeyError(height)
         return self._tipset(above[-1])
 
     def _eth_getblockbynumber(self, number: str, _full: bool) -> dict[str, Any]:

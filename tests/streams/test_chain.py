@@ -144,29 +144,28 @@ def test_a_rewound_tail_forgets_what_is_above() -> None:
     assert tail.bottom is None
 
 
-def test_what_all_hold_ends_at_the_first_difference() -> None:
-    """Another tipset at a height, one too few in the middle or at the end; where one holds nothing, all hold nothing."""
+def test_what_all_hold_ends_where_they_contradict_each_other() -> None:
+    """Another tipset at a height ends it; one that is missing is left out; where one holds nothing, all hold nothing."""
     chain = [Published(height, named(height)) for height in (3, 4, 6, 7)]
     assert held_by_all([chain]) == chain
     assert held_by_all([chain, chain[::-1]]) == chain
     assert held_by_all([chain, chain[:2]]) == chain[:2]
-    assert held_by_all([chain, [chain[0], *chain[2:]]]) == chain[:1]
+    assert held_by_all([chain, [chain[0], *chain[2:]]]) == [chain[0], *chain[2:]]
     assert held_by_all([chain, [*chain[:2], Published(6, named(99)), chain[3]]]) == chain[:2]
-    assert held_by_all([chain, [*chain[:2], Published(5, named(5)), *chain[2:]]]) == chain[:2]
+    assert held_by_all([chain, [*chain[:2], Published(5, named(5)), *chain[2:]]]) == chain
     assert held_by_all([chain, chain[1:]]) == chain[1:]
     assert held_by_all([chain, []]) == []
 
 
 @given(st.lists(st.dictionaries(st.integers(0, 8), st.sampled_from("ab"), max_size=8), min_size=1, max_size=3))
 def test_what_all_hold_is_held_by_each(tails: list[dict[int, str]]) -> None:
-    """Whatever they hold: each has it, nothing lies between that only some have, and the next height differs."""
+    """Whatever they hold: each has it, and nothing up to the top contradicts it."""
     held = {one.height: one.hash for one in held_by_all([[Published(height, block) for height, block in one.items()] for one in tails])}
     for heights in tails:
         assert held.items() <= heights.items()
-        assert not {height for height in heights if held and min(held) <= height <= max(held)} - held.keys()
-    above = {height for heights in tails for height in heights if not held or height > max(held)}
-    if held and above:
-        assert len({heights.get(min(above)) for heights in tails}) > 1
+        assert all(heights.get(height, block) == block for height, block in held.items())
+    shared = set.intersection(*(set(heights) for heights in tails))
+    assert {height for height in shared if held and height <= max(held)} == held.keys()
 
 
 @st.composite

@@ -1,0 +1,117 @@
+"""Gives the follower the holes of the ledger to fill, the newest first: by itself at a start, and as commands wish."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import structlog
+from redis.asyncio import Redis
+
+from processors.ledger import newest_hole
+from processors.store import SURVIVE_REORG_EPOCHS, Store
+from processors.wanted import Progress, Wanted
+from processors.windows import parse, parse_all
+from streams.errors import StoreFault
+from streams.follower import Follower
+from streams.history import Hole
+from streams.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+POLL_SECONDS = 1.0
+SETTLING_SECONDS = 15.0
+"""How long what a walk published may take to its registers before it is taken for lost."""
+OUT_OF_REACH_SECONDS = 600.0
+"""How long heights are left alone that no node would tell of."""
+MARGIN_EPOCHS = 30
+"""Nothing so close to being forgotten is filled any more."""
+
+
+def depth_of(settings: Settings) -> int:
+    """How many epochs below the head are wanted without being asked for."""
+    if settings.backfill == "off":
+        return 0
+    if settings.backfill == "auto":
+        return min(longest_of(settings), settings.look_back_epochs)
+    return min(parse(settings.backfill).epochs, longest_of(settings))
+
+
+def longest_of(settings: Settings) -> int:
+    """The longest window, in epochs."""
+    return max(window.epochs for window in parse_all(settings.windows))
+
+
+def kept_epochs(settings: Settings) -> int:
+    """How far below the head anything is kept, in epochs."""
+    return 2 * longest_of(settings) + SURVIVE_REORG_EPOCHS - MARGIN_EPOCHS
+
+
+class Filler:
+    """Watches the ledger of what `follower` publishes; run it beside the connections.
+
+    Args:
+        follower: fills.
+        redis: where the ledger and the wishes are.
+        settings: how deep to fill by itself, and what is kept.
+        store: the network's, once it is open.
+        stir: makes the follower look at its new task at once.
+    """
+
+    def __init__(
+        self, follower: Follower, redis: Redis, settings: Settings, store: Callable[[], Store | None], stir: Callable[[], None]
+    ) -> None:
+        self._follower = follower
+        self._redis = redis
+        self._depth, self._kept = depth_of(settings), kept_epochs(settings)
+        self._store = store
+        self._stir = stir
+        self._given: Hole | None = None
+        self._again: frozenset[int] = frozenset()
+        self._finished = 0
+        self._finished_at = 0.0
+        self._reach: tuple[int, float] | None = None
+
+    async def run(self) -> None:
+        """Give the follower hole after hole until cancelled."""
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            with suppress(StoreFault):
+                if (store := self._store()) is not None and self._follower.network is not None:
+                    await self._look(store, Wanted(self._redis, self._follower.network))
+
+    async def _look(self, store: Store, wanted: Wanted) -> None:
+        now, tip, history = time.time(), self._follower.tip, self._follower.history
+        if tip is None:
+            return
+        if history.finished > self._finished:
+            self._finished, self._finished_at = history.finished, now
+            await wanted.written(self._again)
+        if history.out_of_reach is not None and (self._reach is None or now > self._reach[1]):
+            self._reach = (history.out_of_reach, now + OUT_OF_REACH_SECONDS)
+        await wanted.tell(Progress(now, tip.height, self._reach[0] if self._reach is not None else None))
+        if not history.idle(now) or not self._follower.caught_up:
+            return
+        floor, again = await wanted.floor(), await wanted.again()
+        hole = await newest_hole(store, self._floor(tip.height, floor, now, again), tip.height, again)
+        if hole is None and floor is not None:
+            await wanted.reached(floor)
+        if hole is not None and not self._is_settling(hole, now, again):
+            log.info("filling history", newest=hole.above.height, down_to=hole.low + 1)
+            self._given, self._again = hole, frozenset(height for height in again if hole.low < height <= hole.above.height)
+            history.fill(hole)
+            self._stir()
+
+    def _floor(self, tip: int, wanted: int | None, now: float, again: frozenset[int]) -> int:
+        """The lowest height to fill: what is wanted, kept, and not out of reach."""
+        floor = min(tip - self._depth + 1, wanted if wanted is not None else tip, *again, tip)
+        if self._reach is not None and now <= self._reach[1]:
+            floor = max(floor, self._reach[0] + 1)
+        return max(floor, tip - self._kept, 0)
+
+    def _is_settling(self, hole: Hole, now: float, again: frozenset[int]) -> bool:
+        """Whether this was just published and may still be on its way."""
+        given = self._given
+        if given is None or now > self._finished_at + SETTLING_SECONDS or again:
+            return False
+        return given.low <= hole.low and hole.above.height <= given.above.height

@@ -1,0 +1,273 @@
+"""The walk down, in a follower between nodes and registers: whatever happens meanwhile, every height above the floor ends exact."""
+
+import random
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.chain import Published, held_by_all
+from streams.errors import NodeFault, Refusal, Silence
+from streams.events import OutOfReach, Policy, Position
+from streams.history import History, Hole, Pace
+from streams.memory import Memory
+from streams.records import Rewind, TipsetRecord, stream_of
+from tests.node.world import Node, World
+from tests.streams.test_follower import EMPTY, Harness, Registers
+
+
+class Filled(Harness):
+    """A harness whose shell gives the follower the newest hole of its registers above `floor`, as often as there is one."""
+
+    floor = 1
+
+    def hole(self) -> Hole | None:
+        """The newest heights that either stream lacks, below a tipset that both hold."""
+        held = [self.registers.chain(stream) for stream in ("tipsets", "logs")]
+        both = sorted(height for height in held[0] if held[0][height] == held[1].get(height))
+        tip = max(both, default=-1)
+        newest = next((height for height in range(tip, self.floor - 1, -1) if not self.known(height)), None)
+        if newest is None:
+            return None
+        low = next((height for height in range(newest, -1, -1) if height < self.floor or self.known(height)), -1)
+        above = next(height for height in both if height > newest)
+        return Hole(Published(above, held[0][above]), low)
+
+    def known(self, height: int) -> bool:
+        """Whether both streams hold a tipset or a null round at `height`."""
+        return all(self.registers.words.get((stream, height), (0, EMPTY))[1] != EMPTY for stream in ("tipsets", "logs"))
+
+    def kill(self, lost: dict[str, int]) -> None:
+        """The process dies with so many records of each stream on their way, and starts again on what the registers hold."""
+        for stream, count in lost.items():
+            of_stream = [record for record in self.taken if stream_of(record) == stream]
+            gone = {id(record) for record in of_stream[len(of_stream) - count :]}
+            self.taken = [record for record in self.taken if id(record) not in gone]
+        self.lost.clear()
+        self.registers = Registers()
+        for record in self.taken:
+            self.registers.apply(record)
+        self.restart()
+        tails = [[Published(*one) for one in self.registers.chain(stream).items()] for stream in lost]
+        self.follower.resume(Position(self.incarnation, tuple(held_by_all(tails)), self.reserved, Memory()))
+
+    def step(self) -> None:
+        """Once more, with the newest hole to fill if nothing else is."""
+        super().step()
+        if self.follower.history.idle(self.now) and (hole := self.hole()) is not None:
+            self.follower.history.fill(hole)
+            super().step()
+
+
+def filled(world: World, *, native: bool = True, floor: int = 1, policy: Policy | None = None) -> Filled:
+    """A harness of one node."""
+    one = Filled({"a": Node(world, native=native)}, policy)
+    one.floor = floor
+    return one
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_first_start_fills_backwards(native: bool) -> None:
+    """What lies below the first head comes newest first, null rounds included, down to the floor."""
+    world = World()
+    world.advance(*[0, 0, 2, 0, 0, 5] * 6)
+    one = filled(world, native=native, floor=3)
+    one.settle(60)
+    one.check(world, since=3)
+    heights = [record.height for record in one.taken if isinstance(record, TipsetRecord)]
+    assert heights[1:] == sorted(heights[1:], reverse=True)
+    assert all(one.known(height) for height in range(3, heights[0]))
+
+
+def test_more_null_rounds_than_are_asked_for_at_once() -> None:
+    """A walk crosses any run of null rounds by the hash of the parent."""
+    world = World()
+    world.advance(0, 0, 300, 0, 0)
+    one = filled(world)
+    one.settle(60)
+    one.check(world, since=1)
+
+
+def test_live_work_goes_first() -> None:
+    """A head that comes while a walk is under way is published before the rest of the walk."""
+    world = World()
+    world.advance(*[0] * 200)
+    one = filled(world)
+    while len(one.taken) < 40:
+        one.step()
+        if one.pending:
+            one.deliver()
+    world.advance(0)
+    one.tell("a", one.nodes["a"].see(world.head))
+    one.settle(60)
+    after = [record.height for record in one.taken if isinstance(record, TipsetRecord)]
+    place = after.index(world.head.parent.height)  # type: ignore[union-attr]
+    assert place < len(after) - 50
+    one.check(world, since=1)
+
+
+def test_a_reorg_below_the_top_of_the_hole_starts_the_walk_anew() -> None:
+    """What hung from a tipset that is undone is undone too, and fetched again on the other fork."""
+    world = World()
+    world.advance(*[0] * 40)
+    one = filled(world)
+    one.settle(1)
+    fork = world.below(20)
+    for _ in range(25):
+        fork = world.grow(on=fork)
+    world.head = fork
+    one.tell("a", one.nodes["a"].see(world.head))
+    one.settle(120)
+    one.check(world, since=1)
+    assert any(isinstance(record, Rewind) for record in one.taken)
+
+
+def test_ends_where_the_node_will_not_go() -> None:
+    """A node's look-back ends the walk with one event, and live work goes on."""
+    world = World()
+    world.advance(*[0] * 100)
+    node = Node(world)
+    node.look_back_epochs = 30
+    one = Filled({"a": node})
+    one.settle(30)
+    assert one.follower.history.out_of_reach == 69
+    assert [event for event in one.events if isinstance(event, OutOfReach)] == [OutOfReach(69)]
+    one.check(world, since=71)
+    world.advance(0, 0)
+    one.tell("a", node.see(world.head))
+    one.settle(10)
+    one.check(world, since=71)
+
+
+def test_the_top_of_the_hole_keeps_what_it_said() -> None:
+    """The tipset that is published again tells the rise of f099 as before, and its parent's height now."""
+    world = World()
+    world.advance(*[0] * 10)
+    one = filled(world)
+    one.settle(20)
+    first, again = [record for record in one.taken if isinstance(record, TipsetRecord) and record.height == 9]
+    assert (first.parent_height, again.parent_height) == (None, 8)
+    assert again.burnt_rise_attofil == first.burnt_rise_attofil is not None
+    assert again.noticed_at == 0.0
+
+
+def test_a_tipset_that_is_no_ancestor_is_left() -> None:
+    """A hole below a tipset that the node does not know is given up, and nothing is published for it."""
+    world = World()
+    world.advance(*[0] * 20)
+    one = filled(world, floor=19)
+    one.settle(5)
+    before = len(one.taken)
+    one.follower.history.fill(Hole(Published(12, "0x" + "ab" * 32), 5))
+    one.settle(50)
+    assert one.follower.history.hole is None
+    assert len(one.taken) == before
+
+
+def test_the_pace_follows_the_node() -> None:
+    """Halved once for what went wrong together, paused twice as long each time, raised by successes up to its most."""
+    pace = Pace(16)
+    for _ in range(200):
+        pace.succeeded()
+    assert pace.allowed == 16
+    pace.limited(100.0)
+    pace.limited(100.1)
+    assert pace.allowed == 8
+    assert pace.resume_at == 100.5
+    pace.limited(101.0)
+    assert pace.allowed == 4
+    assert pace.resume_at == 102.0
+    for now in range(200, 1000, 100):
+        pace.limited(now)
+    assert pace.allowed == 1
+    assert pace.resume_at == 960.0
+
+
+@pytest.mark.parametrize("fault", [Silence("no answer"), Refusal("no", code=429), Refusal("x: rate limit exceeded")])
+def test_a_busy_node_is_not_out_of_reach(fault: NodeFault) -> None:
+    """A node that asks for patience gets it, however often."""
+    world = World()
+    world.advance(*[0] * 5)
+    one = filled(world)
+    one.settle(0.2)
+    history = History(Policy())
+    history.fill(Hole(Published(4, world.canonical()[4]), 0))
+    leader = one.follower._endpoints.leader
+    assert leader is not None
+    now = 0.0
+    for _ in range(20):
+        asked = list(history.questions(leader, one.follower._memory, now))
+        assert [key for key, _ in asked] == [("past anchor", world.canonical()[4])]
+        assert history.failed(asked[0][0], fault, now) == []
+        assert list(history.questions(leader, one.follower._memory, now)) == []
+        now = history.wake_at(now) or 0.0
+    assert history.hole is not None
+
+
+LOWEST_FLOOR = 8
+
+
+def grow(one: Filled, world: World, data: st.DataObject) -> None:
+    """The head grows."""
+    world.advance(data.draw(st.integers(0, 2)))
+
+
+def fork(one: Filled, world: World, data: st.DataObject) -> None:
+    """Another fork wins, higher or lower than the one before; nobody forks at the genesis."""
+    tip = world.below(data.draw(st.integers(1, 12)))
+    tip = tip if tip.height > LOWEST_FLOOR else world.head
+    for nulls in data.draw(st.lists(st.integers(0, 2), min_size=1, max_size=14)):
+        tip = world.grow(nulls, on=tip)
+    world.head = tip
+
+
+def kill(one: Filled, world: World, data: st.DataObject) -> None:
+    """The process dies, with records on their way to either stream."""
+    one.kill({stream: data.draw(st.integers(0, 5)) for stream in ("tipsets", "logs")})
+
+
+def wipe(one: Filled, world: World, data: st.DataObject) -> None:
+    """A register is gone."""
+    height = data.draw(st.integers(0, max(world.canonical())))
+    one.registers.words.pop((data.draw(st.sampled_from(["tipsets", "logs"])), height), None)
+
+
+ACTIONS: dict[str, Callable[[Filled, World, st.DataObject], object]] = {
+    "grow": grow,
+    "fork": fork,
+    "kill": kill,
+    "wipe": wipe,
+    "drop": lambda one, world, data: one.drop("a"),
+    "late": lambda one, world, data: one.restart(lose=data.draw(st.integers(1, 3))),
+    "incomplete": lambda one, world, data: setattr(one.nodes["a"], "incomplete_reads", data.draw(st.integers(0, 4))),
+}
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_any_schedule_ends_exact(data: st.DataObject) -> None:
+    """Growth, forks, drops, kills, lost and late records in any order: every height above the floor ends as the chain."""
+    world = World()
+    world.advance(*data.draw(st.lists(st.integers(0, 3), min_size=12, max_size=30)))
+    one = Filled({"a": Node(world, native=data.draw(st.booleans()))}, Policy(concurrency=data.draw(st.integers(1, 8))))
+    one.rng = random.Random(data.draw(st.integers(0, 2**16)))
+    one.floor = data.draw(st.integers(1, LOWEST_FLOOR))
+    one.settle(0.2)
+    for action in data.draw(st.lists(st.sampled_from(sorted(ACTIONS)), max_size=8)):
+        ACTIONS[action](one, world, data)
+        one.tell("a", one.nodes["a"].see(world.head))
+        for _ in range(data.draw(st.integers(0, 60))):
+            one.step()
+            if one.pending:
+                one.deliver()
+            one.now += 0.01
+    world.advance(0, 0)
+    one.tell("a", one.nodes["a"].see(world.head))
+    one.settle(120)
+    for record in one.lost:
+        one.registers.apply(record)
+    one.settle(120)
+    if max(world.canonical()) > one.floor:
+        one.check(world, since=one.floor)
+        assert all(one.known(height) for height in range(one.floor, max(world.canonical()) + 1))
