@@ -57,6 +57,7 @@ class Recount:
         self.blocks: dict[str, Any] = {}
         self.receipts: dict[str, Any] = {}
         self.code: dict[str, str] = {}
+        self.traces: dict[str, list[Any]] = {}
         balances: dict[str, int] = {}
         self.parents: dict[str, str] = {}
         self.burnt: dict[str, int] = {}
@@ -83,6 +84,8 @@ class Recount:
                 self.blocks[line["params"][0]] = line["result"]
             case "eth_getBlockReceipts":
                 self.receipts[line["params"][0]] = line["result"]
+            case "trace_block":
+                self.traces.setdefault(line["params"][0], []).append(line["result"])
             case "eth_getCode":
                 self.code[line["params"][0].lower()] = line["result"]
             case "Filecoin.StateGetActor" if line["params"][0] == "f099" and self.native:
@@ -120,7 +123,9 @@ class Recount:
         figures: Figures = {name: Counter() for name in ("messages", "failed", "gas", "burn", "events")}
         figures |= dict.fromkeys(("all_messages", "all_gas", "base_fee_burn", "over_estimation_burn", "deployments"), 0)
         figures |= dict.fromkeys(("rise", "rise_known", "sent"), 0)
-        figures["senders"], figures["contracts"] = {}, set()
+        figures |= dict.fromkeys(("traced", "internal", "sent_inside"), 0)
+        figures |= {name: set() for name in ("contracts", "codes", "deployers")}
+        figures["senders"] = {}
         for block in inside:
             self.count(figures, block)
         heights = [int(block["number"], 16) for block in inside]
@@ -133,9 +138,41 @@ class Recount:
         receipts = {receipt["transactionHash"]: receipt for receipt in self.receipts[block["hash"]]}
         for transaction in block["transactions"]:
             self.count_message(figures, transaction, receipts[transaction["hash"]], int(block["baseFeePerGas"], 16))
+        self.count_traces(figures, block, receipts)
         rise = self.rise(block["hash"])
         figures["rise"] += rise or 0
         figures["rise_known"] += rise is not None
+
+    def count_traces(self, figures: Figures, block: dict[str, Any], receipts: dict[str, Any]) -> None:
+        """Add what ran inside the block's messages, where an answer about this block was recorded."""
+        for transaction in block["transactions"]:
+            receipt = receipts[transaction["hash"]]
+            if receipt["contractAddress"] and receipt["status"] == "0x1":
+                self.count_creation(figures, transaction, receipt["contractAddress"])
+        answers = self.traces.get(block["number"], [])
+        told = [one for one in answers if (one[0]["blockHash"] == block["hash"] if one else not block["transactions"])]
+        if not told:
+            return
+        figures["traced"] += 1
+        for transaction in block["transactions"]:
+            if receipts[transaction["hash"]]["status"] != "0x1":
+                continue
+            of = [one for one in told[0] if one["transactionHash"] == transaction["hash"]]
+            for one in of:
+                above = [other for other in of if one["traceAddress"][: len(other["traceAddress"])] == other["traceAddress"]]
+                if not one["traceAddress"] or any(other.get("error") for other in above):
+                    continue
+                if one["type"] == "create" and not one["result"]["address"].startswith("0xff" + "00" * 11):
+                    figures["internal"] += 1
+                    self.count_creation(figures, transaction, one["result"]["address"])
+                if one["type"] == "call" and one["action"]["callType"] == "call" and one["action"]["to"] == F099:
+                    figures["sent_inside"] += int(one["action"]["value"], 16)
+
+    def count_creation(self, figures: Figures, transaction: dict[str, Any], address: str) -> None:
+        """Add who made it, and its code."""
+        figures["deployers"].add(transaction["from"])
+        if self.code.get(address.lower(), "0x") != "0x":
+            figures["codes"].add(self.code[address.lower()])
 
     def rise(self, block: str) -> int | None:
         """How much f099 rose by a tipset, where the recording tells."""

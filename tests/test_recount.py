@@ -20,6 +20,8 @@ ALICE, BOB, TOKEN, MADE = ("0x" + pair * 20 for pair in ("aa", "bb", "c0", "c1")
 BASE_FEE = 100
 
 NAMES = ("processed", "null", "all_messages", "all_gas", "base_fee_burn", "over_estimation_burn", "rise", "sent", "deployments")
+TRACED = {20: (19, 0, 0, 0, 0), 120: (110, 46, 0, 2, 30), 400: (350, 211, 0, 2, 79)}
+"""Traced tipsets, internal deployments, attoFIL sent to f099 inside of messages, distinct codes and deployers, by epochs."""
 TOTALS = {
     20: (19, 1, 0, 0, 0, 0, 0, 0, 0),
     120: (110, 10, 475, 6484096558, 648736409053, 1985796412976, 2634532822047, 18, 10),
@@ -100,6 +102,8 @@ def test_totals_of_the_bundled_recording(epochs: int) -> None:
     assert figures["rise"] == figures["base_fee_burn"] + figures["over_estimation_burn"] + figures["sent"]
     assert figures["gas"].total() <= figures["all_gas"]
     assert figures["failed"] <= figures["messages"]
+    traced = figures["traced"], figures["internal"], figures["sent_inside"], len(figures["codes"]), len(figures["deployers"])
+    assert traced == TRACED[epochs]
 
 
 @pytest.mark.parametrize("epochs", TOTALS)
