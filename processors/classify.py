@@ -4,7 +4,7 @@ A pure function of the evidence about the contract and of the registry: neither 
 were seen can change a class, so a recount over the same records finds the same totals. The first that says something wins:
 
 1. the registry, by the exact address;
-2. the factory in the registry that announced the contract (its project is inherited);
+2. the factory in the registry that made the contract, as a trace shows, or that announced it (its project is inherited);
 3. the registry again, by the implementation behind a proxy;
 4. ERC-165: what `supportsInterface` confirmed;
 5. the shape of the functions in the code (`streams.evidence.STANDARDS`);
@@ -15,10 +15,10 @@ What no code can tell apart stays with the nearest class until the registry says
 a `dao`, the vault of a staking pool is `defi-lending` (most vaults here lend what they hold to storage providers).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -143,6 +143,14 @@ class Verdict:
     evidence: Evidence
 
 
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A rule, and what it said; None if nothing."""
+
+    reason: Reason
+    verdict: Verdict | None
+
+
 CLASS_OF_INTERFACE = {"ERC-721": "nft", "ERC-1155": "nft"}
 CLASS_OF_FACTORY = {"univ2": "dex", "univ3": "dex", "safe-proxy": "multisig", "glif-agent": "defi-lending"}
 _SHAPES_OF = {
@@ -181,6 +189,15 @@ class Classifier:
         self._contracts = contracts
         self.flows = Flows(contracts.economy)
         """Which events move money."""
+        self._rules: tuple[tuple[Reason, Callable[[Contract], Verdict | None]], ...] = (
+            (Reason.REGISTRY, self._registered),
+            (Reason.REGISTERED_FACTORY, self._child_of_registered),
+            (Reason.IMPLEMENTATION, self._implementation),
+            (Reason.INTERFACE, _interface),
+            (Reason.FUNCTIONS, partial(_shape, shapes=STANDARDS, reason=Reason.FUNCTIONS)),
+            (Reason.FACTORY, _child),
+            (Reason.EVENTS, partial(_shape, shapes=EVENT_SHAPES, reason=Reason.EVENTS)),
+        )
         self._remembered = lru_cache(maxsize=remembered)(self._decide)
 
     def classify(self, contract: Contract) -> Verdict:
@@ -192,30 +209,29 @@ class Classifier:
         """Every project that a verdict can name, sorted."""
         return self._contracts.projects
 
+    def explain(self, contract: Contract) -> tuple[Tried, ...]:
+        """Every rule in the order in which they are tried, with what it says; the first that says anything decides."""
+        return tuple(Tried(reason, rule(contract)) for reason, rule in self._rules)
+
     def _decide(self, contract: Contract) -> Verdict:
-        return (
-            self._registered(contract)
-            or self._child_of_registered(contract)
-            or self._implementation(contract)
-            or _interface(contract)
-            or _shape(contract, STANDARDS, Reason.FUNCTIONS)
-            or _child(contract)
-            or _shape(contract, EVENT_SHAPES, Reason.EVENTS)
-            or Verdict(UNKNOWN, None, Evidence(Reason.NOTHING))
-        )
+        for _, rule in self._rules:
+            if (verdict := rule(contract)) is not None:
+                return verdict
+        return Verdict(UNKNOWN, None, Evidence(Reason.NOTHING))
 
     def _registered(self, contract: Contract) -> Verdict | None:
         entry = self._contracts.get(contract.address)
         return _said(entry, Reason.REGISTRY) if entry is not None else None
 
     def _child_of_registered(self, contract: Contract) -> Verdict | None:
+        """By the trace of its creation, which nobody can fake, or by the factory's announcement."""
+        creator = self._contracts.get(contract.created_by) if contract.created_by is not None else None
+        if creator is not None and creator.factory is not None:
+            return _born(creator, creator.factory)
         child = contract.child_of
         entry = self._contracts.get(child.factory) if child is not None else None
         factory = FACTORY_OF.get(child.topic0) if child is not None else None
-        if entry is None or factory is None:
-            return None
-        evidence = Evidence(Reason.REGISTERED_FACTORY, f"{entry.project} {entry.name}", entry.unconfirmed)
-        return Verdict(CLASS_OF_FACTORY[factory.name], entry.project, evidence)
+        return _born(entry, factory.name) if entry is not None and factory is not None else None
 
     def _implementation(self, contract: Contract) -> Verdict | None:
         entry = self._contracts.behind(contract.implementation) if contract.implementation is not None else None
@@ -224,6 +240,11 @@ class Classifier:
 
 def _said(entry: Entry, reason: Reason) -> Verdict:
     return Verdict(entry.contract_class, entry.project, Evidence(reason, f"{entry.project} {entry.name}", entry.unconfirmed))
+
+
+def _born(entry: Entry, factory: str) -> Verdict:
+    evidence = Evidence(Reason.REGISTERED_FACTORY, f"{entry.project} {entry.name}", entry.unconfirmed)
+    return Verdict(CLASS_OF_FACTORY[factory], entry.project, evidence)
 
 
 def _interface(contract: Contract) -> Verdict | None:

@@ -224,6 +224,24 @@ def doctor(context: typer.Context) -> None:
         raise typer.Exit(1)
 
 
+@_command("node config chain_id registry")
+def classify(
+    context: typer.Context,
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="A contract, as 0x…, f410f… or f0….")],
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show what a contract is taken for, with every rule that was tried and what it found; asks a node."""
+    settings = _settings(context)
+    from processors import report
+    from processors.inquire import inquire
+
+    found = asyncio.run(inquire(settings, address))
+    if json:
+        report.print_json(found.plain())
+    else:
+        report.print_inquiry(found.plain())
+
+
 @app.command()
 def render(root: Annotated[Path, typer.Argument(metavar="DIR", help="Where the project lies.")] = Path()) -> None:
     """Write the alert rules, the dashboards and docs/indicators.md from the catalogue."""

@@ -101,3 +101,28 @@ def print_findings(findings: Iterable[Finding]) -> None:
             found.append(f"\n→ {finding.advice}", style="italic")
         table.add_row(finding.subject, finding.check, Text(finding.outcome, style=_COLOURS[finding.outcome]), found)
     Console().print(table)
+
+
+def print_inquiry(found: dict[str, Any]) -> None:
+    """A contract's class, and what each rule found."""
+    console = Console()
+    table = Table(show_edge=False, show_header=False)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    project = found["project"] or "not known"
+    rows = {"address": found["address"], "also": found["delegated"], "chain": str(found["chain_id"]), "code": found["code_hash"]}
+    rows |= {
+        "class": found["class"],
+        "project": project,
+        "decided by": found["decided_by"],
+        "runs": found["implementation"] or "its own code",
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    console.print(table)
+    tried = Table(title="rules in their order; the first that finds anything decides", title_justify="left")
+    for heading in ("rule", "class", "project", "found"):
+        tried.add_column(heading, overflow="fold")
+    for rule in found["tried"]:
+        tried.add_row(rule["rule"], rule["class"] or "—", rule["project"] or "—", rule["evidence"] or "nothing")
+    console.print(tried)

@@ -26,7 +26,7 @@ def learn(
     if native:
         actors = {tx.sender.lower() for tx in block.transactions} | receivers
         unnamed = sorted(one for one in actors if may_have_eth_name(one) and one not in memory.names)
-        yield from gather([_learn_name(one, height, memory) for one in unnamed])
+        yield from gather([learn_name(one, height, memory) for one in unnamed])
     emitters = {log.address.lower() for receipt in receipts for log in receipt.logs}
     created = {one.created for one in receipts if one.created is not None}
     inner = set(islice(made, MOST_CREATED))
@@ -50,7 +50,8 @@ def _if_told(address: Address) -> Fetch[Contract | None]:
         return None
 
 
-def _learn_name(address: Address, height: int, memory: Memory) -> Fetch[None]:
+def learn_name(address: Address, height: int, memory: Memory) -> Fetch[None]:
+    """Learn the other name of the actor with this masked id, if it has one."""
     (answer,) = yield (Call("Filecoin.StateGetActor", (f"f0{actor_id(address)}", [])),)
     if answer.error is not None and "not found" not in answer.error.message:
         return  # the node may tell next time

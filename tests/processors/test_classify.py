@@ -115,6 +115,23 @@ def test_children_inherit_the_project_of_a_registered_factory() -> None:
     assert verdict == Verdict("dex", "Swap", Evidence(Reason.REGISTERED_FACTORY, "Swap factory"))
 
 
+def test_who_made_a_contract_counts_before_who_announced_it() -> None:
+    """A trace can not be faked; but only a registered factory hands its project on, not any contract of a project."""
+    made = CLASSIFIER.classify(contract(shape=TOKEN, created_by=address(1), child_of=announced(5, SAFE)))
+    assert made == Verdict("dex", "Swap", Evidence(Reason.REGISTERED_FACTORY, "Swap factory"))
+    assert CLASSIFIER.classify(contract(shape=TOKEN, created_by=address(2))).contract_class == "token"
+    assert CLASSIFIER.classify(contract(shape=TOKEN, created_by=address(77))).project is None
+
+
+@pytest.mark.parametrize("told", [contract(2, TOKEN), contract(shape=TOKEN), contract(), contract(child_of=announced(77, SAFE))])
+def test_an_explanation_ends_in_the_verdict(told: Contract) -> None:
+    """Every rule is told of, in order; the first that says anything is what decided."""
+    tried = CLASSIFIER.explain(told)
+    assert [one.reason for one in tried] == [reason for reason in Reason if reason is not Reason.NOTHING]
+    said = [one.verdict for one in tried if one.verdict is not None]
+    assert (said or [Verdict(UNKNOWN, None, Evidence(Reason.NOTHING))])[0] == CLASSIFIER.classify(told)
+
+
 def test_children_of_strangers_are_judged_by_their_code_first() -> None:
     """Anybody can announce a token as a pair; where the code is silent, the announcement is all there is."""
     assert CLASSIFIER.classify(contract(shape=TOKEN, child_of=announced(77, PAIR))).contract_class == "token"
