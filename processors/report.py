@@ -60,13 +60,15 @@ def print_indicators(found: dict[str, Any]) -> None:
         console.print("nothing is processed yet")
     for network in found["networks"]:
         console.print(_indicators(network))
+        if (unknown := network.get("unknown_contracts")) and unknown["contracts"]:
+            console.print(_unknown(unknown))
 
 
 def _indicators(network: dict[str, Any]) -> Table:
     title = f"{network['network']}, newest tipset {age(network['age_seconds'])} old"
     table = Table(title=title, title_justify="left", caption_justify="left", caption="partial: the window is not covered in full yet")
-    for heading in ("indicator", "window", "value", "alerts", "state", "coverage"):
-        table.add_column(heading, justify="right" if heading in {"value", "coverage"} else "left")
+    for heading in ("indicator", "window", "value", "trend", "alerts", "state", "coverage"):
+        table.add_column(heading, justify="right" if heading in {"value", "trend", "coverage"} else "left")
     for row in network["indicators"]:
         alerts = ", ".join(f"{level['severity']} {level['bound']} {number(level['value'], row['unit'])}" for level in row["thresholds"])
         for window, figure in _shown(row):
@@ -74,10 +76,25 @@ def _indicators(network: dict[str, Any]) -> Table:
                 row["title"],
                 window,
                 number(figure["value"], row["unit"]),
+                _trend(row.get("trend")) if window == row["watched_window"] else "",
                 alerts,
                 Text(row["state"], style=_COLOURS.get(row["state"], "dim")),
                 number(figure["coverage"], "ratio"),
             )
+    return table
+
+
+def _trend(trend: dict[str, Any] | None) -> str:
+    return f"{trend['change'] * 100:+.1f} % of {trend['against']}" if trend else ""
+
+
+def _unknown(unknown: dict[str, Any]) -> Table:
+    """Contracts that nothing tells anything about: candidates for the contracts file."""
+    table = Table(title=f"unknown contracts by gas, last {unknown['epochs']:,} epochs", title_justify="left")
+    table.add_column("contract")
+    table.add_column("gas", justify="right")
+    for one in unknown["contracts"]:
+        table.add_row(one["address"], number(one["gas"], "gas"))
     return table
 
 

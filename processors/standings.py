@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from processors.catalogue import watched
-from processors.readings import Snapshot
+from processors.readings import Snapshot, StreamReading
 from processors.row import Group, Row, Unit
-from processors.samples import coverage, fact
+from processors.samples import coverage, fact, known
 from processors.thresholds import Severity, Threshold, Watch
 
 State: TypeAlias = Literal["ok", "unknown", "partial"] | Severity
@@ -24,6 +24,18 @@ class Figure:
     window: str
     value: float | None
     coverage: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """The relative change of a value `against` that of another window: 0.1 is a tenth more."""
+
+    against: str
+    change: float
+
+
+def _whole(figure: Figure | None) -> bool:
+    return figure is not None and figure.value is not None and figure.coverage >= 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +53,21 @@ class Standing:
     goal: float | None
     claim: str
     figures: dict[str, Figure] = field(default_factory=dict)
+
+    @property
+    def trend(self) -> Trend | None:
+        """How a share of the watched window compares with the next longer window; None for what is no share, or is not known in full.
+
+        Counts of distinct members do not compare over windows of different length, and growth is a trend itself.
+        """
+        figure = self.figure
+        if self.unit != "ratio" or self.metric.endswith("growth_ratio") or not _whole(figure):
+            return None
+        names = list(self.figures)
+        longer = next((one for name in names[names.index(self.window) + 1 :] if _whole(one := self.figures[name])), None)
+        if figure is None or figure.value is None or longer is None or not longer.value:
+            return None
+        return Trend(longer.window, figure.value / longer.value - 1)
 
     @property
     def figure(self) -> Figure | None:
@@ -110,14 +137,21 @@ def as_json(snapshots: Sequence[Snapshot], watches: Sequence[Watch], now: float)
                 "network": snapshot.network,
                 "age_seconds": age_seconds(snapshot, now),
                 "indicators": [_plain(standing) for standing in standings(snapshot, watches)],
+                "unknown_contracts": _unknown_contracts(snapshot),
             }
             for snapshot in snapshots
         ]
     }
 
 
+def _unknown_contracts(snapshot: Snapshot) -> dict[str, Any]:
+    """The contracts of class `unknown` that messages used most gas for, the most first, over a day (the window nearest to it)."""
+    reading = known(snapshot, "tipsets") or StreamReading()
+    return {"epochs": reading.ranked_epochs, "contracts": [{"address": address, "gas": gas} for address, gas in reading.ranked]}
+
+
 def _plain(standing: Standing) -> dict[str, Any]:
-    threshold = standing.threshold
+    threshold, trend = standing.threshold, standing.trend
     levels = threshold.levels.items() if threshold else ()
     return {
         "indicator": standing.name,
@@ -129,5 +163,6 @@ def _plain(standing: Standing) -> dict[str, Any]:
         "hold": standing.hold,
         "thresholds": [{"bound": threshold.bound, "severity": severity, "value": level} for severity, level in levels] if threshold else [],
         "article_goal": standing.goal,
+        "trend": {"against": trend.against, "change": trend.change} if trend is not None else None,
         "windows": {figure.window: {"value": figure.value, "coverage": figure.coverage} for figure in standing.figures.values()},
     }

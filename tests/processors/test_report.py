@@ -66,6 +66,18 @@ def test_windows_other_than_the_watched_one_are_shown(capsys: pytest.CaptureFixt
     assert "50.00 %" in lines[1]
 
 
+def test_trends_and_unknown_contracts_are_shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the watched window, and below the indicators."""
+    monkeypatch.setenv("COLUMNS", "160")
+    row = {**json.loads(ROW), "trend": {"against": "7d", "change": 0.125}}
+    unknown = {"epochs": 2880, "contracts": [{"address": "0x" + "01" * 20, "gas": 5_000_000}]}
+    print_indicators({"networks": [{"network": "mainnet", "age_seconds": 30, "indicators": [row], "unknown_contracts": unknown}]})
+    printed = capsys.readouterr().out
+    assert "+12.5 % of 7d" in printed
+    assert "last 2,880 epochs" in printed
+    assert "0x" + "01" * 20 in printed
+
+
 @pytest.mark.parametrize(
     "status,body,sentence",
     [

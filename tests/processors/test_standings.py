@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 from processors.catalogue import INDICATORS
 from processors.readings import Snapshot
 from processors.row import Row
-from processors.standings import Figure, Standing, _standing, age_seconds, as_json, standings
+from processors.standings import Figure, Standing, Trend, _standing, age_seconds, as_json, standings
 from processors.thresholds import Indicator, Threshold, Watch, watches
 from tests.processors.snapshots import NOW, snapshot, tipsets
 
@@ -79,5 +81,28 @@ def test_json() -> None:
             {"bound": "below", "severity": "warning", "value": 20},
         ],
         "article_goal": 50_000,
+        "trend": None,
         "windows": {"24h": {"value": 5, "coverage": 1.0}},
     }
+
+
+def test_a_share_is_compared_with_the_next_longer_window() -> None:
+    """Both covered in full; counts, growth and the longest window have no trend."""
+    shares = {"12e": 0.5, "20e": 0.4, "30e": 0.1}
+    figures = {name: Figure(name, value, 1.0) for name, value in shares.items()}
+    share = replace(standing("gas_share", snapshot()), window="12e", figures=figures)
+    assert share.trend == Trend("20e", 0.5 / 0.4 - 1)
+    assert replace(share, figures=figures | {"20e": Figure("20e", 0.4, 0.9)}).trend == Trend("30e", 0.5 / 0.1 - 1)
+    assert replace(share, window="30e").trend is None
+    assert replace(share, window="24h").trend is None
+    assert replace(share, unit="addresses").trend is None
+    assert replace(share, metric="fvm_project_growth_ratio").trend is None
+    assert replace(share, figures=figures | {"12e": Figure("12e", 0.5, 0.9)}).trend is None
+
+
+def test_unknown_contracts_are_named_and_never_label_anything() -> None:
+    """The largest users of gas, over the window that is nearest to a day."""
+    seen = snapshot()
+    reading = replace(seen.streams["tipsets"], ranked=(("0x" + "01" * 20, 9),), ranked_epochs=2880)
+    (network,) = as_json([replace(seen, streams=seen.streams | {"tipsets": reading})], WATCHES, NOW)["networks"]
+    assert network["unknown_contracts"] == {"epochs": 2880, "contracts": [{"address": "0x" + "01" * 20, "gas": 9}]}
