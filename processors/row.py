@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 from processors.samples import Samples
 from processors.thresholds import Indicator
 
-Group: TypeAlias = Literal["activity", "gas", "truth", "pipeline", "redis", "thresholds"]
+Group: TypeAlias = Literal["activity", "gas", "pools", "flows", "truth", "pipeline", "redis", "thresholds"]
 Unit: TypeAlias = Literal[
     "addresses",
     "contracts",
@@ -22,6 +22,9 @@ Unit: TypeAlias = Literal[
     "state",
     "any",
     "bytes",
+    "USD",
+    "tokens",
+    "rails",
     "keys",
     "connections",
     "commands",
@@ -30,6 +33,8 @@ Unit: TypeAlias = Literal[
 GROUPS: dict[Group, str] = {
     "activity": "Activity",
     "gas": "Gas and burn",
+    "pools": "Pools and value locked",
+    "flows": "Bridges and payments for storage",
     "truth": "Truth",
     "pipeline": "Pipeline",
     "redis": "Redis",

@@ -20,7 +20,7 @@ PURE = {
     *("streams.pools", "streams.prices", "streams.rails"),
     *("processors.deployments", "processors.rows_deployments"),
     *("processors.windows", "processors.gas", "processors.classify", "processors.folds", "processors.readings"),
-    *("processors.economy", "processors.flows"),
+    *("processors.economy", "processors.flows", "processors.money", "processors.rows_pools"),
     *("processors.row", "processors.samples", "processors.thresholds", "processors.standings"),
     *("processors.rows_chain", "processors.rows_pulse", "processors.catalogue", "processors.rules", "processors.alerts", "processors.page"),
 }

@@ -15,7 +15,7 @@ def test_names_are_unique() -> None:
 
 def test_names_keep_the_conventions() -> None:
     """Prefix, snake case, unit as suffix; `_total` on counters only."""
-    suffixes = {"ratio": "_ratio", "seconds": "_seconds", "FIL": "_fil", "attoFIL": "_attofil"}
+    suffixes = {"ratio": "_ratio", "seconds": "_seconds", "FIL": "_fil", "attoFIL": "_attofil", "USD": "_usd"}
     for row in ROWS:
         assert re.fullmatch(r"(fvm|filecoin|pulse)(_[a-z0-9]+)+", row.metric)
         assert row.metric.endswith(suffixes.get(row.unit, ""))
@@ -27,6 +27,7 @@ def test_names_keep_the_conventions() -> None:
 def test_labels_are_bounded() -> None:
     """No label holds an address, a hash, a height or a URL."""
     allowed = {"window", "class", "kind", "project", "state", "indicator", "bound", "severity", "unit", "hold", "role", "version", "python"}
+    allowed |= {"pool", "source", "bridge", "token", "direction"}
     for row in ROWS:
         assert set(row.labels) <= allowed
 
@@ -51,6 +52,8 @@ def test_the_article_s_core_indicators_are_there() -> None:
     goals = {indicator.name: article.goal for indicator in INDICATORS if (article := indicator.presets.get("article"))}
     core = {"active_addresses": 50_000, "project_growth": 0.40, "gas_share": 0.34, "burn_share": 0.30, "deployments": 270_000}
     assert core.items() <= goals.items()
+    money = {"liquidity_lent": 1.6e9, "pool_apy": 0.18, "pool_growth": 0.40, "tvl": 300e6, "storage_revenue_growth": 0.59}
+    assert money.items() <= goals.items()
 
 
 def test_a_baseline_makes_a_ratio() -> None:
