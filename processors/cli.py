@@ -162,7 +162,9 @@ def replay(
         _serve(settings.model_copy(update=changes), work)
 
 
-@_command("node config listen redis_url kafka_brokers topic_prefix partitions windows chain_id network backfill replay_pace" + _LOGGED)
+@_command(
+    "node config listen redis_url kafka_brokers topic_prefix partitions windows chain_id network registry backfill replay_pace" + _LOGGED
+)
 def follow(context: typer.Context) -> None:
     """Follow a node and publish to Kafka; stand by while another follower does."""
     settings = _shared(context)

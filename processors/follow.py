@@ -12,8 +12,10 @@ from redis.asyncio import Redis
 from processors.exporter import Exporter
 from processors.filling import Filler
 from processors.lease import POLL_SECONDS, Granted, Lease
+from processors.money import facts
 from processors.parts import announce, connected_redis, group_of_tasks, node_addresses, policy, probes, serve_http
 from processors.readings import Snapshot
+from processors.registry import Registry
 from processors.sink import held, remembered
 from processors.store import Store
 from processors.windows import Window, parse_all
@@ -42,15 +44,24 @@ class RedisLedger:
         windows: to be kept.
         metrics: of this process.
         look_back_epochs: how far a node is asked back; never is more of a doubtful ledger given up.
+        registry: of pools and bridges, which are told and sampled.
     """
 
-    def __init__(self, redis: Redis, windows: Sequence[Window], metrics: ProcessMetrics, look_back_epochs: int = 2000) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        windows: Sequence[Window],
+        metrics: ProcessMetrics,
+        look_back_epochs: int = 2000,
+        registry: Registry | None = None,
+    ) -> None:
         self.store: Store | None = None
         self._lease: Lease | None = None
         self._leading = asyncio.Event()
         self._redis = redis
         self._windows = windows
         self._metrics = metrics
+        self._registry = registry or Registry({}, {})
         self._doubted_epochs = min(FINALITY_EPOCHS, look_back_epochs // 2)
         self._memory = Memory()
         self._chain_id = 0
@@ -71,7 +82,7 @@ class RedisLedger:
 
     async def _position(self, store: Store, lease: Lease, granted: Granted, chain_id: int) -> Position:
         await store.configure(self._windows)
-        await store.write_facts({"chain_id": str(chain_id)})
+        await store.write_facts(self._facts(chain_id))
         published, since = (await lease.tips(), None) if granted.settled else await held(store)
         if granted.known:
             published = await lease.tips()
@@ -79,7 +90,10 @@ class RedisLedger:
         if reserved is not None and not granted.settled:
             # What Redis forgot of a reservation. Anything higher would be overwritten as the chain gets there.
             reserved += RESERVED_EPOCHS
-        return Position(granted.token, published, reserved, await remembered(store), since)
+        return Position(granted.token, published, reserved, await remembered(store), since, self._registry.economy(chain_id).probes())
+
+    def _facts(self, chain_id: int) -> dict[str, str]:
+        return {"chain_id": str(chain_id), **facts(self._registry.economy(chain_id))}
 
     async def _granted(self, lease: Lease) -> Granted:
         standing_by = False
@@ -135,7 +149,7 @@ class RedisLedger:
         """Redis may have lost everything: what it does not get from Kafka it gets from us."""
         if self.store is not None:
             await self.store.configure(self._windows)
-            await self.store.write_facts({"chain_id": str(self._chain_id)})
+            await self.store.write_facts(self._facts(self._chain_id))
             await self.store.save_contracts(list(self._memory.contracts.values()))
 
     async def close(self) -> None:
@@ -152,7 +166,7 @@ async def follow(settings: Settings) -> None:
         UsageError: a setting or a topic can not be used, or every node refuses us.
         BrokerFault: Kafka will never take a record.
     """
-    windows = parse_all(settings.windows)
+    windows, known = parse_all(settings.windows), Registry.load(settings.registry)
     registry = process_registry()
     metrics = ProcessMetrics(registry)
     metrics.announce_endpoints(node.name for node in settings.nodes)
@@ -166,7 +180,7 @@ async def follow(settings: Settings) -> None:
 
         await serve_http(settings, Exporter(read, registry=registry, role="follow"), stack)
         while True:
-            ledger = RedisLedger(redis, windows, metrics, settings.look_back_epochs)
+            ledger = RedisLedger(redis, windows, metrics, settings.look_back_epochs, known)
             leading[:] = [ledger]
             try:
                 await _lead(settings, redis, addresses, ledger, windows, metrics)

@@ -10,6 +10,8 @@ from redis.asyncio import Redis
 
 from processors.app import LocalAgents
 from processors.classify import Classifier
+from processors.economy import Economy
+from processors.money import facts
 from processors.registry import Registry
 from processors.store import Origin, Store
 from processors.windows import Window
@@ -83,21 +85,22 @@ class LocalSink:
         store = Store(self._redis, network)
         async for attempt in patiently():
             with attempt:
-                position = await self._open(store)
+                position = await self._open(store, self._registry.economy(chain_id))
         self._worker = Worker(store, Classifier(self._registry.for_chain(chain_id)), self._metrics)
         self.store = store
         log.info("following", network=network, incarnation=position.incarnation, processed=len(position.published))
         return position
 
-    async def _open(self, store: Store) -> Position:
+    async def _open(self, store: Store, economy: Economy) -> Position:
         await store.configure(self._windows)
+        await store.write_facts(facts(economy))
         memory = await remembered(store)
         reserved = await store.reserved()
         self._reserved = reserved if reserved is not None else -1
         published, since = await held(store)
         # An emptied Redis knows no number that was given before; ours must be larger all the same.
         self._incarnation = await store.next_incarnation(max(int(self._clock()), self._incarnation + 1))
-        position = Position(self._incarnation, published, reserved, memory, since)
+        position = Position(self._incarnation, published, reserved, memory, since, economy.probes())
         self._origin = await store.origin()
         return position
 

@@ -6,6 +6,7 @@ from typing import TypeAlias
 from streams.chain import Published
 from streams.errors import NodeFault, Refusal, Silence
 from streams.memory import Memory
+from streams.sampling import Probe
 from streams.tasks import Answered
 from streams.witnesses import Verdict
 
@@ -53,6 +54,7 @@ class Position:
         reserved: the height up to which an earlier run may have published, None if there was none.
         memory: what earlier runs learnt.
         since: the lowest height that the store should hold, None if `published` tells it.
+        probes: what is sampled of this chain, beside what is sampled of every one.
     """
 
     incarnation: int
@@ -60,6 +62,7 @@ class Position:
     reserved: int | None
     memory: Memory
     since: int | None = None
+    probes: tuple[Probe, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

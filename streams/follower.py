@@ -101,7 +101,7 @@ class Follower:
         self._memory = position.memory
         self.history.clear()
         self._publication.resume(position.incarnation)
-        self._sampler.rewound(-1)
+        self._sampler.resume(position.probes)
         self._pursuit.resume(position.published, position.reserved, position.since)
 
     def connected(self, name: str, now: float) -> None:

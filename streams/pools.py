@@ -20,7 +20,7 @@ from streams.records import Address
 from streams.rpc import Answer, Call
 from streams.sampling import Moment, Probe
 from streams.tasks import Fetch
-from streams.wire import Quantity, read
+from streams.wire import HexData, Quantity, read
 
 E18 = 10**18
 MOST_WORDS = 64
@@ -119,13 +119,16 @@ def _summed(views: tuple[View, ...], answers: Iterator[Answer]) -> int | None:
 
 
 def _balance(pool: PoolQuestions, moment: Moment) -> Fetch[Mapping[str, int]]:
-    """What lies at the address: FIL for a pool of FIL, and the tokens that are worth as much."""
+    """What lies at the address: FIL for a pool of FIL, and the tokens that are worth as much.
+
+    Nothing lies at an address without code: the pool is not on this chain, which is not the same as being empty.
+    """
     native = (Call("eth_getBalance", (pool.address, at(moment))),) if pool.unit == "attofil" else ()
     holder = bytes.fromhex(pool.address[2:]).rjust(32, b"\0")
     tokens = tuple(eth_call(token, keccak(text="balanceOf(address)")[:4] + holder, moment) for token in pool.wrapped)
-    if not native and not tokens:
-        return {}
-    answers = yield (*native, *tokens)
+    code, *answers = yield (Call("eth_getCode", (pool.address, at(moment))), *native, *tokens)
+    if len(read(code.required(), HexData, "eth_getCode")) <= len("0x"):
+        raise NodeFault(f"{pool.name}: there is no contract at its address")
     held = sum(within(int(read(one.required(), Quantity, "eth_getBalance"), 16), "eth_getBalance") for one in answers[: len(native)])
     wrapped = sum(word_of(one) for one in answers[len(native) :])
     return {f"pool:{pool.name}:balance_{pool.unit}": held + wrapped * 10 ** (18 - pool.decimals)}

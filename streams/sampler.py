@@ -57,17 +57,23 @@ class Sampler:
     """The samples that are wanted, by tipset.
 
     Args:
-        probes: what to ask.
+        probes: what to ask on every chain.
     """
 
     def __init__(self, probes: Sequence[Probe] = ()) -> None:
-        self._probes = tuple(probes)
+        self._everywhere = tuple(probes)
+        self._probes = self._everywhere
         self._waiting: dict[Hash, _Waiting] = {}
 
     @property
     def idle(self) -> bool:
         """Whether nothing is waited for."""
         return not self._waiting
+
+    def resume(self, probes: Sequence[Probe] = ()) -> None:
+        """Start afresh, with these probes of the chain beside those of every one."""
+        self._probes = (*self._everywhere, *probes)
+        self.rewound(-1)
 
     def published(self, link: Link, parent_height: int | None, head_height: int, noticed_at: float) -> None:
         """A tipset was published; the nodes' head is at `head_height`."""

@@ -34,6 +34,7 @@ class Chain:
     def __init__(self, views: Mapping[tuple[str, str], Any], balance: Any = "0x0") -> None:
         self.views = views
         self.balance = balance
+        self.code: Any = "0x60"
         self.blocks: list[object] = []
 
     def __call__(self, call: Call) -> Any:
@@ -41,6 +42,8 @@ class Chain:
         self.blocks.append(call.params[1])
         if call.method == "eth_getBalance":
             return self.balance
+        if call.method == "eth_getCode":
+            return self.code
         return self.views.get((call.params[0]["to"], call.params[0]["data"][:10]), REVERT)
 
 
@@ -104,6 +107,15 @@ def test_the_balance_is_known_where_the_views_are_not() -> None:
     with pytest.raises(NodeFault):
         sampled(GLIF, node)
     assert sampled(GLIF, node, 1) == {"pool:glif:balance_attofil": 12}
+
+
+@pytest.mark.parametrize("code", ["0x", None, REVERT, "60"], ids=repr)
+def test_an_address_without_a_contract_holds_nothing_known(code: Any) -> None:
+    """A pool of another chain is not an empty pool: its balance of 0 is no sample."""
+    node = Chain({(WFIL, BALANCE_OF): words(0)})
+    node.code = code
+    with pytest.raises(NodeFault):
+        sampled(GLIF, node, 1)
 
 
 def test_a_vault_without_shares_has_no_price() -> None:
