@@ -35,15 +35,13 @@ def _value(row: Row, indicator: Indicator) -> dict[str, Any]:
     return {"record": "fvm:indicator:value", "expr": expr, "labels": {"indicator": indicator.name}}
 
 
-def _covered(names: str, sign: str, *, coverage: bool) -> dict[str, Any]:
-    """The rule that records the values which can be relied on, of the indicators that (do not) need a covered window."""
-    parts = [
-        f'fvm:indicator:value{{indicator{sign}"{names}"}}' if names else "fvm:indicator:value",
-        *(["and on (network, window) fvm:window:coverage_ratio >= 1"] if coverage else []),
-        f"and on (network) fvm:head:age_seconds < {FRESH_SECONDS}",
-        f"unless on (network, window) {MASKED}",
-    ]
-    return {"record": "fvm:indicator:covered", "expr": "\n  ".join(parts)}
+def _covered(state: str) -> dict[str, Any]:
+    """The rule that records the values which can be relied on; those of the indicators `state` need no covered window."""
+    counted = f'fvm:indicator:value{{indicator!~"{state}"}} and on (network, window) fvm:window:coverage_ratio >= 1'
+    others = f'fvm:indicator:value{{indicator=~"{state}"}}'
+    fresh = f"and on (network) fvm:head:age_seconds < {FRESH_SECONDS}"
+    expr = f"(\n  {counted}\n  or {others}\n)\n  {fresh}\n  unless on (network, window) {MASKED}"
+    return {"record": "fvm:indicator:covered", "expr": expr}
 
 
 def _beyond() -> Iterator[dict[str, Any]]:
@@ -68,8 +66,7 @@ def recording() -> list[dict[str, Any]]:
         {"record": "fvm:window:upgrade", "expr": "max by (network, window) (fvm_window_upgrade)"},
     ]
     state = "|".join(indicator.name for row, indicator in watched() if not row.counted or "window" not in row.labels)
-    covered = [_covered(state, "!~", coverage=True), *([_covered(state, "=~", coverage=False)] if state else [])]
-    return [{"name": "fvm-indicators", "interval": "1m", "rules": [*plain, *facts, *trends, *covered, *_beyond()]}]
+    return [{"name": "fvm-indicators", "interval": "1m", "rules": [*plain, *facts, *trends, _covered(state), *_beyond()]}]
 
 
 def _crossed(hold: str) -> str:
