@@ -208,6 +208,30 @@ def indicators(
         report.print_indicators(found)
 
 
+@_command("node config data_dir redis_url windows chain_id network registry replay_pace" + _LOGGED)
+def backfill(
+    context: typer.Context,
+    first: Annotated[int | None, typer.Option("--from", min=0, metavar="EPOCH", help="The lowest height to fill.")] = None,
+    last: Annotated[int | None, typer.Option("--to", min=0, metavar="EPOCH", help="Wait for no more than up to here.")] = None,
+    window: Annotated[str | None, typer.Option(metavar="WINDOW", help="So far below the newest height instead, such as 24h.")] = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Show the progress until all is there.")] = True,
+) -> None:
+    """Fill history backwards through whoever follows, or through a follower of our own; can be stopped and repeated at any time.
+
+    Everything between --from and what is held is filled, newest first: each tipset is proven by the one on top of it.
+    """
+    settings = _settings(context)
+    from processors.backfill import Span, backfill
+    from processors.windows import parse
+
+    if (first is None) == (window is None):
+        raise UsageError("backfill: give either --from EPOCH or --window WINDOW")
+    if first is not None and last is not None and last < first:
+        raise UsageError(f"--to: {last} is below --from {first}")
+    span = Span(first, last, parse(window).epochs if window is not None else None)
+    _serve(settings, lambda settings: backfill(settings, span, wait=wait))
+
+
 @_command("node config data_dir redis_url kafka_brokers topic_prefix consumer_group chain_id")
 def doctor(context: typer.Context) -> None:
     """Check nodes, Redis, and Kafka where its brokers are given; say what to do about each failure."""

@@ -118,6 +118,12 @@ def holder(data_dir: Path) -> int | None:
     return _process_in(path) or 0
 
 
+def socket_of(data_dir: Path) -> Path | None:
+    """Where the private server of the run that holds `data_dir` listens, None if nobody runs there."""
+    socket = data_dir.absolute() / "redis" / "run" / "redis.sock"
+    return socket.resolve() if holder(data_dir) is not None and socket.exists() else None
+
+
 def _process_in(path: Path) -> int | None:
     text = path.read_text(encoding="ascii", errors="replace").strip()
     return int(text) if text.isdigit() else None

@@ -70,6 +70,7 @@ class Filler:
         self._again: frozenset[int] = frozenset()
         self._finished = 0
         self._finished_at = 0.0
+        self._wish: int | None = None
         self._reach: tuple[int, float] | None = None
 
     async def run(self) -> None:
@@ -93,6 +94,9 @@ class Filler:
         if not history.idle(now) or not self._follower.caught_up:
             return
         floor, again = await wanted.floor(), await wanted.again()
+        if floor is not None and floor != self._wish:
+            self._reach = None  # somebody hopes for more: maybe of another node
+        self._wish = floor
         hole = await newest_hole(store, self._floor(tip.height, floor, now, again), tip.height, again)
         if hole is None and floor is not None:
             await wanted.reached(floor)

@@ -1,0 +1,140 @@
+"""The command `backfill`: leaves a wish with whoever follows, and shows how far it is; follows itself where nobody does."""
+
+import asyncio
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from processors.embedded import socket_of
+from processors.filling import kept_epochs
+from processors.ledger import missing
+from processors.run import run
+from processors.store import Store, networks
+from processors.wanted import SILENT_SECONDS, Wanted
+from streams.errors import StoreFault, UsageError
+from streams.settings import Listen, Settings
+
+POLL_SECONDS = 0.5
+STARTING_SECONDS = 60.0
+"""How long a follower of our own may take to its first tipset."""
+HEARD_SECONDS = 3.0
+"""How long after a wish a follower has surely read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What is to be filled: from a height, or so many epochs below the newest; `last` bounds only what is waited for."""
+
+    first: int | None
+    last: int | None
+    epochs: int | None
+
+
+async def backfill(settings: Settings, span: Span, *, wait: bool) -> None:
+    """Have the history in `span` filled; `wait` until it is.
+
+    Raises:
+        UsageError: it reaches further back than anything is kept, or nobody follows and we may not wait.
+        StoreFault: the nodes do not reach that far, or the follower stopped.
+    """
+    url = _url(settings)
+    if url is not None and await _followed(url, settings) is not None:
+        await _have_filled(url, settings, span, wait=wait)
+        return
+    if not wait:
+        raise UsageError("--no-wait: nobody follows here: start fvm-pulse run or follow first")
+    following = asyncio.create_task(run(settings.model_copy(update={"listen": Listen("127.0.0.1", 0), "backfill": "off"})))
+    try:
+        await _beside(following, settings, span)
+    finally:
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
+
+
+async def _beside(following: asyncio.Task[None], settings: Settings, span: Span) -> None:
+    """The work, while our own follower follows."""
+    deadline = time.monotonic() + STARTING_SECONDS
+    while True:
+        if following.done():
+            following.result()
+        url = _url(settings)
+        with suppress(StoreFault):
+            if url is not None and await _followed(url, settings) is not None:
+                break
+        if time.monotonic() > deadline:
+            raise StoreFault("no node told of a tipset: fvm-pulse doctor says why")
+        await asyncio.sleep(POLL_SECONDS)
+    filling = asyncio.create_task(_have_filled(url, settings, span, wait=True))
+    try:
+        await asyncio.wait((filling, following), return_when=asyncio.FIRST_COMPLETED)
+        await (filling if filling.done() else following)
+    finally:
+        filling.cancel()
+        await asyncio.wait([filling])
+
+
+def _url(settings: Settings) -> str | None:
+    """Where the figures are: the configured Redis, or the private one of a run on the same `data_dir`."""
+    if settings.redis_url is not None:
+        return settings.redis_url.get_secret_value()
+    socket = socket_of(settings.data_dir)
+    return f"unix://{socket}" if socket is not None else None
+
+
+async def _followed(url: str, settings: Settings) -> str | None:
+    """The network that somebody follows on this Redis."""
+    async with Redis.from_url(url) as redis:
+        found = [settings.network] if settings.network is not None else await networks(redis)
+        said = {name: await Wanted(redis, name).progress() for name in found}
+    alive = [name for name, one in said.items() if one is not None and time.time() - one.seen_at < SILENT_SECONDS]
+    if len(alive) > 1:
+        raise UsageError(f"network: several are followed here ({', '.join(alive)}): say which one by --network")
+    return alive[0] if alive else None
+
+
+async def _have_filled(url: str, settings: Settings, span: Span, *, wait: bool) -> None:
+    network = await _followed(url, settings)
+    async with Redis.from_url(url) as redis:
+        if network is None or (said := await Wanted(redis, network).progress()) is None:
+            raise StoreFault("the follower stopped: start it again")
+        first = span.first if span.first is not None else said.tip - (span.epochs or 0) + 1
+        if first < said.tip - kept_epochs(settings):
+            kept = said.tip - kept_epochs(settings)
+            raise UsageError(f"--from: {first} is further back than anything is kept: from {kept} on; longer windows keep more")
+        if first > said.tip:
+            raise UsageError(f"--from: {first} is above the newest tipset, {said.tip}")
+        await Wanted(redis, network).want(max(first, 0))
+        if wait:
+            await _watch(redis, network, max(first, 0), min(span.last if span.last is not None else said.tip, said.tip))
+
+
+async def _watch(redis: Redis, network: str, first: int, last: int) -> None:
+    """Show how much is left, until nothing is."""
+    console = Console(stderr=True)
+    store, wanted, asked_at = Store(redis, network), Wanted(redis, network), time.time()
+    left = total = await missing(store, first, last)
+    columns = (TextColumn("epochs {task.fields[first]} to {task.fields[last]}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    try:
+        with Progress(*columns, console=console) as bar:
+            task = bar.add_task("", total=total, first=first, last=last)
+            while left:
+                await asyncio.sleep(POLL_SECONDS)
+                left = await missing(store, first, last)
+                bar.update(task, completed=total - left)
+                said = await wanted.progress()
+                if said is None or time.time() - said.seen_at > SILENT_SECONDS:
+                    raise StoreFault(f"the follower stopped with {left} epochs left: the same command goes on from there")
+                reach = said.out_of_reach if said.seen_at > asked_at + HEARD_SECONDS else None
+                if reach is not None and reach >= first and not await missing(store, min(reach + 1, last + 1), last):
+                    raise StoreFault(
+                        f"no node tells of epoch {reach} and those below: {left} epochs stay missing; name a node with more history"
+                    )
+    except asyncio.CancelledError:
+        console.print(f"stopped with {left} of {total} epochs left: the same command goes on from there")
+        raise
+    console.print(f"epochs {first} to {last} are complete")
