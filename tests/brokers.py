@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,17 @@ group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 log.cleaner.enable=false
 """
+
+
+FORBIDDING = """listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:SASL_PLAINTEXT
+sasl.mechanism.controller.protocol=PLAIN
+listener.name.controller.sasl.enabled.mechanisms=PLAIN
+listener.name.controller.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \\
+  username="admin" password="admin" user_admin="admin";
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:admin
+"""
+"""For a broker that lets nobody but itself do anything: clients have no name, and names have no rights."""
 
 
 class NoKafkaError(Exception):
@@ -172,9 +184,22 @@ def required() -> bool:
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[Broker]:
     """A broker for the whole session. A test that stops it starts it again."""
+    with _running() as broker:
+        yield broker
+
+
+@pytest.fixture
+def forbidding() -> Iterator[Broker]:
+    """A broker on which we may do nothing."""
+    with _running(FORBIDDING) as broker:
+        yield broker
+
+
+@contextmanager
+def _running(more: str = "") -> Iterator[Broker]:
     with tempfile.TemporaryDirectory(prefix="kafka-") as folder:
         try:
-            broker = Broker(Path(folder))
+            broker = Broker(Path(folder), more)
         except NoKafkaError as reason:
             if required():
                 pytest.fail(str(reason).replace("were skipped", "can not run"), pytrace=False)

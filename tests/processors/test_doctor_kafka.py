@@ -1,5 +1,6 @@
 """The doctor against a real Kafka: what it finds, and what it advises."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -11,8 +12,9 @@ from streams import topics
 from streams.records import STREAMS
 from streams.settings import Settings
 from tests.brokers import Broker, free_port
+from tests.end_to_end.product import COMMAND
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
 
 
 def settings(kafka: Broker, prefix: str, **more: Any) -> Settings:
@@ -70,3 +72,27 @@ async def test_records_of_another_chain(kafka: Broker, network: str, chain_id: i
     finding = by_check(await check_kafka(settings(kafka, prefix, chain_id=chain_id)))[f"{prefix}.here.tipsets"]
     assert finding.outcome == "failed"
     assert "topic_prefix" in finding.advice
+
+
+async def test_no_permissions(forbidding: Broker) -> None:
+    """What has to be granted, on which topics and which group."""
+    found = by_check(await check_kafka(settings(forbidding, "fvm")))
+    assert {check: found[check].outcome for check in ("permission to make topics", "permission to join")} == {
+        "permission to make topics": "failed",
+        "permission to join": "failed",
+    }
+    assert "Create on topics fvm.*" in found["permission to make topics"].advice
+    assert "group fvm-pulse.fvm" in found["permission to join"].advice
+
+
+@pytest.mark.parametrize("command", ["doctor", "follow"])
+async def test_no_permissions_as_a_user_sees_it(
+    forbidding: Broker, redis_socket: str, capfd: pytest.CaptureFixture[str], command: str
+) -> None:
+    """The doctor ends with 1; a follower does not wait for what nobody may grant while it waits."""
+    flags = ("--node", "replay:devnet", "--redis-url", f"unix://{redis_socket}", "--kafka-brokers", forbidding.address)
+    more = ("--listen", "127.0.0.1:0") if command == "follow" else ()
+    process = await asyncio.create_subprocess_exec(COMMAND, command, *flags, *more)
+    assert await asyncio.wait_for(process.wait(), 90) == {"doctor": 1, "follow": 2}[command]
+    said = " ".join(" ".join(capfd.readouterr()).split())
+    assert {"doctor": "allow Create on topics fvm.*", "follow": "kafka_brokers: no permission to make topic fvm.testing"}[command] in said
