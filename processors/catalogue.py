@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from processors.row import Row, Unit
 from processors.rows_chain import ACTIVITY, GAS
 from processors.rows_deployments import DEPLOYMENTS, TRACES
+from processors.rows_economy import ECONOMY
 from processors.rows_pools import FLOWS, POOLS
 from processors.rows_pulse import PIPELINE, REDIS, THRESHOLDS, TRUTH
 from processors.thresholds import Indicator
 
-ROWS: tuple[Row, ...] = (*ACTIVITY, *DEPLOYMENTS, *GAS, *POOLS, *FLOWS, *TRUTH, *TRACES, *PIPELINE, *REDIS, *THRESHOLDS)
+ROWS: tuple[Row, ...] = (*ACTIVITY, *DEPLOYMENTS, *GAS, *ECONOMY, *POOLS, *FLOWS, *TRUTH, *TRACES, *PIPELINE, *REDIS, *THRESHOLDS)
 
 INDICATORS: tuple[Indicator, ...] = tuple(indicator for row in ROWS for indicator in row.indicators)
 

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 from processors.samples import Samples
 from processors.thresholds import Indicator
 
-Group: TypeAlias = Literal["activity", "gas", "pools", "flows", "truth", "pipeline", "redis", "thresholds"]
+Group: TypeAlias = Literal["activity", "gas", "economy", "pools", "flows", "truth", "pipeline", "redis", "thresholds"]
 Unit: TypeAlias = Literal[
     "addresses",
     "contracts",
@@ -33,6 +33,7 @@ Unit: TypeAlias = Literal[
 GROUPS: dict[Group, str] = {
     "activity": "Activity",
     "gas": "Gas and burn",
+    "economy": "Economy",
     "pools": "Pools and value locked",
     "flows": "Bridges and payments for storage",
     "truth": "Truth",

@@ -2,6 +2,7 @@
 
 from processors import samples as s
 from processors.row import Row
+from processors.rows_economy import window_upgrade
 from processors.thresholds import Indicator, Threshold
 
 TRUTH = (
@@ -20,7 +21,7 @@ TRUTH = (
         unit="state",
         group="truth",
         labels=("window",),
-        samples=None,
+        samples=window_upgrade,
         definition="Formulae change at an upgrade, and figures jump: indicators over such a window do not alert.",
         silent="Upgrades that this release does not know of.",
     ),

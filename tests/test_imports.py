@@ -22,6 +22,7 @@ PURE = {
     *("processors.windows", "processors.gas", "processors.classify", "processors.folds", "processors.readings"),
     *("processors.economy", "processors.flows", "processors.money", "processors.rows_pools"),
     *("processors.row", "processors.samples", "processors.thresholds", "processors.standings"),
+    *("processors.growth", "processors.upgrades", "processors.rows_economy"),
     *("processors.rows_chain", "processors.rows_pulse", "processors.catalogue", "processors.rules", "processors.alerts", "processors.page"),
 }
 """Modules that do nothing but compute: they import each other, some libraries, and what of the standard library has no effect."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from processors.readings import Snapshot, StreamReading, WindowReading
+from processors.readings import Sample, Snapshot, StateReading, StreamReading, WindowReading
 
 FIL = 10**18
 NOW = 1_700_000_060.0
@@ -50,6 +50,29 @@ def tipsets(**more: object) -> WindowReading:
     return window(**{**values, **more})
 
 
+def state() -> StateReading:
+    """Power that halved in 90 days, a quarter of what circulates locked, 100,000 FIL of reward in a day on 100 M FIL of pledge."""
+    latest = {
+        "power:raw_bytes": 2 * 10**18,
+        "power:quality_adjusted_bytes": 8 * 10**18,
+        "power:position_q128": 8 * 10**18 << 128,
+        "power:velocity_q128": 0,
+        "power:pledge_attofil": 100_000_000 * FIL,
+        "supply:circulating_attofil": 600_000_000 * FIL,
+        "supply:locked_attofil": 150_000_000 * FIL,
+        "supply:recomputed": 0,
+        "reward:minted_attofil": 500_000_000 * FIL,
+        "burnt:attofil": 40_000_000 * FIL,
+        "network_version": 29,
+    }
+    past = {
+        2880: {"reward:minted_attofil": 499_900_000 * FIL, "network_version": 29},
+        259_200: {"power:raw_bytes": 4 * 10**18, "power:quality_adjusted_bytes": 16 * 10**18, "network_version": 29},
+    }
+    of_the_past = {back: {name: Sample(value, 100 - back) for name, value in values.items()} for back, values in past.items()}
+    return StateReading(100, {name: Sample(value, 100) for name, value in latest.items()}, of_the_past)
+
+
 def snapshot(
     *, first: WindowReading | None = None, logs: WindowReading | None = None, network: str = "devnet", age_seconds: int = 60
 ) -> Snapshot:
@@ -69,4 +92,5 @@ def snapshot(
             "node_head_epoch": "101",
             "node_head_timestamp_seconds": str(int(NOW) - age_seconds + 30),
         },
+        state=state(),
     )
