@@ -137,6 +137,12 @@ def entry(**changed: str) -> str:
     return "chains:\n  314:\n    P:\n      - {" + ", ".join(f"{key}: {value}" for key, value in fields.items()) + "}\n"
 
 
+def pool(**changed: str) -> str:
+    """A file whose line 3 is one pool, with these fields."""
+    fields = {"pool": "mine", "project": "P", "class": "dex", "address": f'"{IFIL}"', "adapter": "erc4626"} | changed
+    return "pools:\n  314:\n    - {" + ", ".join(f"{key}: {value}" for key, value in fields.items()) + "}\n"
+
+
 @pytest.mark.parametrize(
     "text, line, reason",
     [
@@ -176,6 +182,32 @@ def entry(**changed: str) -> str:
         (entry().replace("P:", "? [a]\n    :"), 3, "a key: expected a single value"),
         (entry().replace("P:", "P" * 65 + ":"), 4, "Expected `str` of length <= 64"),
         (f"chains:\n  314:\n    P:\n      - address: {WFIL}\n        name: a\n        class: tokin\n", 6, "class 'tokin'"),
+        ("pools: []\n", 1, "pools: expected keys and values"),
+        ("pools:\n  314: {}\n", 2, "pools: expected a list, each a pool"),
+        ("pools:\n  x: []\n", 2, "chain id 'x'"),
+        (pool(adapter="erc9"), 3, "adapter 'erc9': allowed: erc4626, glif-pool"),
+        (pool(pool="My_Pool"), 3, "pool 'My_Pool': Expected `str` matching regex"),
+        (pool(address=f'"{IFIL.lower()}"'), 3, "wrong EIP-55 checksum"),
+        (pool(share='"0x12"'), 3, "share '0x12': allowed: 0x and 40 hex digits"),
+        (pool(wrapped=f'["{WFIL.lower()}"]'), 3, "wrapped 0x60e1"),
+        (pool(assets='["totalAssets(uint256)"]'), 3, "assets"),
+        (pool(inside_of="nothing"), 3, "inside_of 'nothing': allowed: another pool of the chain"),
+        (pool(underlying="EUR"), 3, "underlying 'EUR': allowed: FIL, USD"),
+        (pool(**{"class": "bank"}), 3, "class 'bank'"),
+        (pool(sources="[me]"), 3, "source 'me'"),
+        (pool(colour="red"), 3, "unknown key 'colour': allowed: "),
+        (pool() + pool().splitlines()[2] + "\n", 4, "a pool mine stands in line 3 already"),
+        (pool(pool="glif2", address='"0xe764Acf02D8B7c21d2B6A8f0a96C78541e0DC3fd"'), 3, "pool address 0xe764acf0"),
+        (f'gateways:\n  314:\n    - {{bridge: a, address: "{WFIL}", in: [nonsense]}}\n', 3, "in "),
+        (f'gateways:\n  314:\n    - {{bridge: a, address: "{WFIL}", in: ["A()"], out: ["A()"]}}\n', 3, "event of a gateway"),
+        (
+            f'bridged_tokens:\n  314:\n    - {{bridge: a, token: T, address: "{WFIL}", decimals: 19}}\n',
+            3,
+            "decimals '19': Expected `int` <= 18",
+        ),
+        (f'payment_tokens:\n  314:\n    - {{token: T, address: "{WFIL}"}}\n', 3, "a payment token needs token, address, decimals"),
+        (f'prices:\n  314:\n    - {{pair: FIL/EUR, oracle: pyth, address: "{WFIL}", feed: "0x"}}\n', 3, "pair 'FIL/EUR'"),
+        (f'prices:\n  314:\n    - {{pair: FIL/USD, oracle: pyth, address: "{WFIL}", feed: "0x"}}\n', 3, "feed '0x'"),
     ],
 )
 def test_what_is_not_allowed_is_named_with_its_line(file: Path, text: str, line: int | None, reason: str) -> None:
