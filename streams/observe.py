@@ -20,6 +20,7 @@ class Observer:
         self._follower = follower
         self._metrics = metrics
         self._seen: set[str] = set()
+        self._silent: set[str] = set()
         self.account = Account()
 
     def __call__(self, event: Event) -> None:
@@ -66,7 +67,9 @@ class Observer:
                 log.warning("streamed logs and receipts differ", height=height)
             case NoSample(probe, reason):
                 metrics.probe_failures.labels(network, probe).inc()
-                log.info("a probe gave no sample", probe=probe, reason=reason)
+                # A pool that answers nothing does so every few minutes: the metric counts, one line says why.
+                (log.debug if probe in self._silent else log.info)("a probe gave no sample", probe=probe, reason=reason)
+                self._silent.add(probe)
             case OutOfReach(height):
                 log.warning("beyond the node's look-back: this height and those below stay missing", height=height)
 
