@@ -40,6 +40,13 @@ check: install ## format, lint, types, YAML
 	$(BIN)/mypy
 	$(BIN)/yamllint --strict .
 
+# How many simulated histories.
+N ?= 1000
+
+.PHONY: simulate
+simulate: install ## play N=1000 simulated histories, stop at the first that does not end in the recount (ARGS="--first 5000")
+	$(BIN)/python -m tests.simulation --count $(N) $(ARGS)
+
 .PHONY: bench
 bench: install ## measure, as ratios in one run
 	$(BIN)/python -m benchmarks $(ARGS)

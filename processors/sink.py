@@ -82,6 +82,8 @@ class LocalSink:
     async def prepare(self, network: str, chain_id: int) -> Position:
         """Open the network's store, and say where to go on."""
         self._metrics.announce_network(network)
+        # What was put before is still on its way: a rewind among it would undo what the store seems to hold.
+        await self.agents.drained()
         store = Store(self._redis, network)
         async for attempt in patiently():
             with attempt:

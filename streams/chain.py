@@ -98,6 +98,23 @@ class Tail:
         """The lowest height that is remembered."""
         return next(iter(self._heights.values()), None)
 
+    def agreed(self, held: Iterable[Published]) -> list[Published]:
+        """What a store holds, up to the first height at which it is not what was published here; lowest first.
+
+        A server that came back older and was written to since holds pieces of several chains, with holes in between. Their heights
+        look like one chain; only who published it can tell.
+        """
+        ours = {height: block for block, height in self._heights.items()}
+        theirs = {one.height: one.hash for one in held}
+        bottom = max(min(ours, default=0), min(theirs, default=0))
+        agreed = []
+        for height in sorted(theirs.keys() | ours.keys()):
+            if height >= bottom and ours and ours.get(height) != theirs.get(height):
+                break
+            if height in theirs:
+                agreed.append(Published(height, theirs[height]))
+        return agreed
+
     def append(self, one: Published) -> None:
         """`one` is the new tip."""
         self._heights[one.hash] = one.height

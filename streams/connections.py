@@ -6,7 +6,6 @@ time, so a slow store holds back the publishing and nothing else.
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,6 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
 from websockets.frames import CloseCode
 
+from streams.clock import SteadyClock
 from streams.errors import UsageError
 from streams.events import Event, Nonsense, Position
 from streams.follower import Follower
@@ -67,7 +67,7 @@ class Connections:
         addresses: by the endpoint names that the follower knows.
         sink: takes the records.
         observe: is told each event of the follower.
-        clock: Unix time in seconds.
+        clock: Unix time in seconds that never goes back; a `SteadyClock` of its own by default.
     """
 
     def __init__(
@@ -76,13 +76,13 @@ class Connections:
         addresses: Mapping[str, Address],
         sink: Sink,
         observe: Callable[[Event], None] = lambda _: None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self._follower = follower
         self._addresses = addresses
         self._sink = sink
         self._observe = observe
-        self._clock = clock
+        self._clock = clock or SteadyClock()
         self._stirred = asyncio.Event()
         self._ready = asyncio.Event()
         self._to_resume = True

@@ -98,7 +98,7 @@ class Follower:
     def resume(self, position: Position) -> None:
         """Go on from what the store holds; nothing is published before this."""
         self._position = position
-        self._memory = position.memory
+        self._memory.join(position.memory)
         self.history.clear()
         self._publication.resume(position.incarnation)
         self._sampler.resume(position.probes)

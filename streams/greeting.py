@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from streams.chain import Link
 from streams.errors import NodeFault
 from streams.records import Hash
-from streams.rpc import NO_SUCH_METHOD, NULL_ROUND, Call, RpcError
+from streams.rpc import NO_SUCH_METHOD, NULL_ROUND, Answer, Call, RpcError
 from streams.tasks import Fetch
 from streams.wire import Cid, EthHeader, HexHeight, Tipset, read
 
@@ -50,17 +50,26 @@ def greet() -> Fetch[Greeting]:
     if chain.error is not None and _no_eth(chain.error):
         raise NodeFault("the node has no eth RPC: enable it (Lotus: Fevm.EnableEthRPC), or use another node", retryable=False)
     chain_id = int(read(chain.required(), HexHeight, "eth_chainId"), 16)
+    _check_busy(network)
     name = read(network.result, str, "StateNetworkName") if network.result is not None else None
     notify, heads, logs = yield (
         Call("Filecoin.ChainNotify"),
         Call("eth_subscribe", ("newHeads",)),
         Call("eth_subscribe", ("logs", {})),
     )
+    _check_busy(notify, heads)
     native = notify.result is not None
     if not native and heads.result is None:
         raise NodeFault("the node offers neither ChainNotify nor eth_subscribe newHeads over this connection", retryable=False)
     latest = None if native else (yield from latest_link())
     return Greeting(chain_id, name, native, logs.result is not None, latest)
+
+
+def _check_busy(*answers: Answer) -> None:
+    """A node that is busy for a moment is not a node without these methods: one is refused for good, or loses its native view."""
+    for answer in answers:
+        if answer.error is not None and answer.error.passing:
+            answer.required()
 
 
 def _no_eth(error: RpcError) -> bool:

@@ -1,12 +1,15 @@
 """What is learnt from the node once and holds: contracts, the names of actors, balances of f099."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
 from streams.records import Address, Child, Contract, Hash
 from streams.wire import actor_id, may_have_eth_name
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 RECHECK_EPOCHS = 120
 """How long an address without code is believed to stay so; a contract may be made there later."""
@@ -28,6 +31,19 @@ class Memory:
     """The balance of f099 after a tipset, by the height of the next one: the cron of null rounds in between may burn as well."""
     learnt: list[Contract] = field(default_factory=list)
     """Contracts that are new since the shell last stored them."""
+
+    def join(self, stored: "Memory") -> None:
+        """What a store has kept is known as well, and what it lacks of ours is to be kept again.
+
+        This stays the one memory of a run: tipsets that are being asked about rely on what it has learnt meanwhile.
+        """
+        self.learnt = [one for address, one in self.contracts.items() if stored.contracts.get(address) != one]
+        _fill(self.contracts, stored.contracts)
+        _fill(self.without_code, stored.without_code)
+        _fill(self.names, stored.names)
+        _fill(self.children, stored.children)
+        _fill(self.creators, stored.creators)
+        _fill(self.burnt_attofil, stored.burnt_attofil)
 
     def name(self, address: Address) -> Address:
         """The one name of an actor."""
@@ -99,3 +115,8 @@ class Memory:
 
 def _is_native(address: Address) -> bool:
     return actor_id(address) is not None
+
+
+def _fill(ours: dict[_Key, _Value], theirs: dict[_Key, _Value]) -> None:
+    for key, value in theirs.items():
+        ours.setdefault(key, value)

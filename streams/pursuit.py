@@ -43,7 +43,7 @@ class Pursuit:
 
         Where this run wanted more than there is (the store lost its beginning), all of it is published anew.
         """
-        self._tail = Tail(() if self._is_lost(since) else published)
+        self._tail = Tail(() if self._is_lost(since) else self._tail.agreed(published))
         self._since = min((one for one in (since, self._since) if one is not None), default=None)
         tip = self._tail.tip
         self._top = max(self._top, reserved if reserved is not None else -1, tip.height if tip is not None else -1)
@@ -101,6 +101,7 @@ class Pursuit:
         """The first of the path is published."""
         self.path.popleft()
         self._top = max(self._top, link.height)
+        self._since = min(link.height, self._since if self._since is not None else link.height)
         self._tail.append(Published(link.height, link.hash))
 
     def rewound(self, height: int) -> tuple[int, int]:

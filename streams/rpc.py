@@ -17,6 +17,8 @@ NULL_ROUND = 12
 """Lotus: the requested epoch had no tipset."""
 RANGE_TOO_WIDE = -32005
 NO_SUCH_METHOD = -32601
+_BUSY = (429, 502, 503, 504, RANGE_TOO_WIDE)
+"""HTTP statuses that gateways pass on as codes; -32005 is "limit exceeded" (EIP-1474) where no range was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,12 @@ class RpcError(Struct, frozen=True):
 
     code: int = 0
     message: str = ""
+
+    @property
+    def passing(self) -> bool:
+        """Whether the node is only busy: it limits how much it is asked, or what is behind it does not answer."""
+        text = self.message.lower()
+        return self.code in _BUSY or any(one in text for one in ("too many requests", "rate limit", "try again", "timeout", "timed out"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,16 @@ async def test_an_emptied_store_gets_larger_numbers(redis: Redis) -> None:
         assert (await sink.prepare(NETWORK, 314)).incarnation > first.incarnation
 
 
+async def test_what_is_on_its_way_counts_before_a_run_goes_on(redis: Redis) -> None:
+    """A resume reads the store after the records that were put before it: a rewind among them would undo what the store seems to hold."""
+    async with opened(redis) as sink:
+        await sink.prepare(NETWORK, 314)
+        record = tipset(1000, 999, 1)
+        await sink.put(record)
+        await sink.put(logs_of(record))
+        assert [one.height for one in (await sink.prepare(NETWORK, 314)).published] == [1000]
+
+
 async def test_the_next_run_goes_on_where_this_one_ended(redis: Redis) -> None:
     """What both streams hold, the reservation and what was learnt of contracts come back; the incarnation is larger."""
     async with opened(redis) as sink:

@@ -233,3 +233,18 @@ def test_any_tree_ends_as_defined(tree: tuple[list[Link], list[int | None]], dat
     tail = tail_of([links[one] for one in ancestry(parents, tip)]) if tip is not None else Tail()
     seen = {link.hash: link for number, link in enumerate(links) if number not in hidden}
     assert reconcile(tail, links[head].hash, seen, floor) == defined(links, parents, tip, head, hidden, floor)
+
+
+def test_pieces_of_several_chains_are_no_chain() -> None:
+    """Of a store that came back older and was written to since, only what this run published up to the first difference counts."""
+    ours = [Published(height, f"0x{height:064x}") for height in range(10, 21)]
+    tail = Tail(ours)
+    other = Published(15, "0x" + "ff" * 32)
+    assert tail.agreed(ours) == ours
+    assert tail.agreed([*ours[:5], other, *ours[6:]]) == ours[:5]
+    assert tail.agreed([*ours[:5], *ours[7:]]) == ours[:5]
+    assert tail.agreed([*ours, Published(21, "0x" + "ff" * 32)]) == ours
+    assert tail.agreed(ours[3:]) == ours[3:]
+    below = Published(4, "0x" + "04" * 32)
+    assert tail.agreed([below, *ours]) == [below, *ours]
+    assert Tail().agreed(ours) == ours

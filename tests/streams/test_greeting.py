@@ -161,3 +161,12 @@ def test_links_by_height() -> None:
             ask(fetch_link_at(3, keyed), refused)
     with pytest.raises(NodeFault):
         ask(fetch_link_at(3, ()), lambda call: told(call, []))
+
+
+@pytest.mark.parametrize("method", ["eth_subscribe", "Filecoin.ChainNotify", "Filecoin.StateNetworkName"])
+def test_a_node_that_is_busy_for_a_moment_is_tried_again(method: str) -> None:
+    """It is neither refused for good, nor taken for a node without `Filecoin.*`, nor given another network's name."""
+    answer = by_node(Node(World()))
+    with pytest.raises(NodeFault, match="too many") as caught:
+        ask(greet(), lambda call: refused(call, 429, "too many requests") if call.method == method else answer(call))
+    assert caught.value.retryable

@@ -103,3 +103,15 @@ def test_too_much_is_forgotten_but_for_other_names(monkeypatch: pytest.MonkeyPat
     assert not memory.without_code
     assert not memory.burnt_attofil
     assert memory.contracts == {ADDRESS: CONTRACT}
+
+
+def test_a_store_that_forgot_is_told_again_and_nothing_known_is_lost() -> None:
+    """A run that goes on from a store which lost something keeps its memory, and has what the store lacks kept again."""
+    other = Contract(FACTORY, "0x" + "55" * 32)
+    memory = Memory(names={ACCOUNT: ADDRESS})
+    memory.learn(CONTRACT)
+    memory.learnt.clear()
+    memory.join(Memory(contracts={FACTORY: other}, without_code={BUILT_IN: 7}))
+    assert memory.contracts == {ADDRESS: CONTRACT, FACTORY: other}
+    assert (memory.names, memory.without_code) == ({ACCOUNT: ADDRESS}, {BUILT_IN: 7})
+    assert memory.learnt == [CONTRACT]

@@ -197,3 +197,19 @@ def test_any_bytes_are_understood_or_a_fault(frame: bytes | str) -> None:
 def test_any_json_is_understood_or_a_fault(said: Any) -> None:
     """Nothing but a fault is ever raised over JSON, however near it comes to JSON-RPC."""
     only_faults(json.dumps(said))
+
+
+@pytest.mark.parametrize(
+    "error, passing",
+    [
+        (RpcError(429, "slow down"), True),
+        (RpcError(-32005, "limit exceeded"), True),
+        (RpcError(-32000, "Too Many Requests"), True),
+        (RpcError(1, "upstream timed out"), True),
+        (RpcError(-32601, "method not found"), False),
+        (RpcError(12, "requested epoch was a null round"), False),
+    ],
+)
+def test_a_node_that_is_busy_says_so(error: RpcError, passing: bool) -> None:
+    """Limits and gateways' time-outs pass; that a method is not there does not."""
+    assert error.passing is passing

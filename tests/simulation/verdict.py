@@ -1,0 +1,78 @@
+"""What must hold at the end of a simulated history: every figure is the recount of the final head's chain."""
+
+from collections import Counter
+
+from streams.records import COUNTED_STREAMS, Stream
+from tests.simulation.chain import Tip
+from tests.simulation.run import Simulation
+from tests.simulation.store import Figures
+
+WINDOWS = (20, 120, 700)
+
+RISES = ("f099_rise", "f099_known", "f099_gas_burn", "f099_fevm_burn", "f099_sent", "unreconciled", "incomplete")
+"""What depends on what the node would tell; judged by itself."""
+
+
+def check(world: Simulation) -> None:
+    """Raises AssertionError with the first difference."""
+    chain = world.chain.canonical()
+    for stream in COUNTED_STREAMS:
+        _check_heights(world, stream, chain)
+        for epochs in WINDOWS:
+            _check_figures(world, stream, epochs, chain)
+
+
+def lowest(world: Simulation) -> int:
+    """The lowest height that must be known."""
+    head = max(world.chain.canonical())
+    assert world.floor is not None, "nothing was ever published"
+    return max(world.floor, head - world.options.policy.look_back_epochs + 1)
+
+
+def _check_heights(world: Simulation, stream: Stream, chain: dict[int, Tip]) -> None:
+    head = max(chain)
+    held = {height: word.hash for height, word in world.store.known(stream, "processed").items()}
+    assert max(held, default=None) == head, f"{stream}: head {max(held, default=None)}, the chain's is {head}"
+    wrong = sorted(height for height, block in held.items() if height not in chain or chain[height].hash != block)
+    assert not wrong, f"{stream}: not of the chain: {wrong[:20]}"
+    nulls = world.store.known(stream, "null")
+    wrong = sorted(height for height in nulls if height in chain or height > head)
+    assert not wrong, f"{stream}: null, but not on the chain: {wrong[:20]}"
+    missing = sorted(set(range(lowest(world), head + 1)) - held.keys() - nulls.keys())
+    assert not missing, f"{stream}: missing: {missing[:20]} of {lowest(world)} to {head}"
+
+
+def _check_figures(world: Simulation, stream: Stream, epochs: int, chain: dict[int, Tip]) -> None:
+    found = world.store.figures(stream, epochs)
+    wanted = recount(world, stream, epochs, chain)
+    sums = Counter({name: value for name, value in found.sums.items() if name not in RISES})
+    assert sums == wanted.sums, f"{stream}, {epochs} epochs: {_different(sums, wanted.sums)}"
+    members = {kind: found.members[kind] for kind in found.members}
+    assert members == wanted.members, f"{stream}, {epochs} epochs: members differ in {sorted(members.keys() ^ wanted.members.keys())}"
+    assert not found.sums["unreconciled"], f"{epochs} epochs: {found.sums['unreconciled']} attoFIL unreconciled"
+
+
+def recount(world: Simulation, stream: Stream, epochs: int, chain: dict[int, Tip]) -> Figures:
+    """The naive figures; of a tipset that was told to be incomplete, the logs are not known."""
+    head = max(chain)
+    counted = world.store.known(stream, "processed").keys()
+    incomplete = {height for height, word in world.store.known("tipsets", "processed").items() if word.incomplete}
+    figures = Figures(head)
+    for height in range(head - epochs + 1, head + 1):
+        tip = chain.get(height)
+        if tip is None or height not in counted:
+            continue
+        if stream == "logs":
+            word = world.store.held.words[stream, height]
+            figures.sums.update(word.contribution.sums if height in incomplete else tip.expected.events)
+            continue
+        figures.sums.update(tip.expected.sums)
+        for kind, members in tip.expected.members.items():
+            figures.members.setdefault(kind, set()).update(members)
+    figures.sums = Counter({name: value for name, value in figures.sums.items() if value})
+    return figures
+
+
+def _different(found: Counter[str], wanted: Counter[str]) -> str:
+    names = sorted(name for name in found.keys() | wanted.keys() if found[name] != wanted[name])
+    return ", ".join(f"{name} {found[name]} instead of {wanted[name]}" for name in names)
