@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable
 from itertools import islice
+from typing import Any
 
 from eth_utils.crypto import keccak
 
 from streams import evidence
 from streams.errors import NodeFault, Refusal
 from streams.memory import Memory
-from streams.records import Address, Contract
+from streams.records import Address, Contract, Hash
 from streams.rpc import Answer, Call
 from streams.tasks import Fetch, gather
 from streams.wire import Actor, EthBlock, HexData, Receipt, actor_id, eth_name, may_have_eth_name, read
@@ -34,20 +35,32 @@ def learn(
         memory.without_code.pop(certain, None)
     needed = {memory.name(one) for one in receivers | emitters | created}
     unknown = sorted(one for one in needed | inner if memory.needs_evidence(one, height))
-    found = yield from gather([fetch_contract(one) if one in needed else _if_told(one) for one in unknown])
-    for address, contract in zip(unknown, found, strict=True):
+    found = yield from gather([_fetch_anyhow(one, block.hash, needed=one in needed) for one in unknown])
+    for address, (contract, sure) in zip(unknown, found, strict=True):
         if contract is not None:
             memory.learn(contract)
-        elif address in needed:
+        elif address in needed and (sure or address not in emitters | created):
             memory.without_code[address] = height
 
 
-def _if_told(address: Address) -> Fetch[Contract | None]:
-    """The evidence, None also where the node will not tell: no figure needs it before somebody calls the contract."""
+def _fetch_anyhow(address: Address, block: Hash, *, needed: bool) -> Fetch[tuple[Contract | None, bool]]:
+    """The evidence, and whether it is sure where it is None.
+
+    The newest state may be that of another fork, or of a backend that is behind: code that is not in it is looked for in the state
+    after the tipset `block`, where the node still has it. No figure needs what is not `needed` before somebody calls the contract.
+    """
     try:
-        return (yield from fetch_contract(address))
+        contract = yield from fetch_contract(address)
     except Refusal:
-        return None
+        if needed:
+            raise
+        return None, False
+    if contract is not None:
+        return contract, True
+    try:
+        return (yield from fetch_contract(address, {"blockHash": block})), True
+    except Refusal:
+        return None, False
 
 
 def learn_name(address: Address, height: int, memory: Memory) -> Fetch[None]:
@@ -65,24 +78,24 @@ def learn_name(address: Address, height: int, memory: Memory) -> Fetch[None]:
         memory.without_code[address] = height
 
 
-def fetch_contract(address: Address) -> Fetch[Contract | None]:
-    """The evidence about the code at `address`, None if there is none."""
-    (answer,) = yield (_code(address),)
+def fetch_contract(address: Address, at: Any = "latest") -> Fetch[Contract | None]:
+    """The evidence about the code at `address` in the state `at` (a block as eth methods take it), None if there is none."""
+    (answer,) = yield (_code(address, at),)
     code = _bytes(answer)
     if not code:
         return None
     slot, beacon, *probes = yield (
-        Call("eth_getStorageAt", (address, evidence.IMPLEMENTATION_SLOT, "latest")),
-        Call("eth_getStorageAt", (address, evidence.BEACON_SLOT, "latest")),
-        *(_view(address, _supports(one)) for one in evidence.INTERFACES),
+        Call("eth_getStorageAt", (address, evidence.IMPLEMENTATION_SLOT, at)),
+        Call("eth_getStorageAt", (address, evidence.BEACON_SLOT, at)),
+        *(_view(address, _supports(one), at) for one in evidence.INTERFACES),
     )
     implementation = evidence.minimal_proxy_target(code) or _word_address(slot)
     if implementation is None and (by := _word_address(beacon)) is not None:
-        (answer,) = yield (_view(by, evidence.BEACON_CALL),)
+        (answer,) = yield (_view(by, evidence.BEACON_CALL, at),)
         implementation = _word_address(answer)
     behind = b""
     if implementation is not None:
-        (answer,) = yield (_code(implementation),)
+        (answer,) = yield (_code(implementation, at),)
         behind = _bytes(answer) if answer.result is not None else b""
     found = [evidence.scan(part) for part in (code, behind)]
     return Contract(
@@ -95,8 +108,8 @@ def fetch_contract(address: Address) -> Fetch[Contract | None]:
     )
 
 
-def _code(address: Address) -> Call:
-    return Call("eth_getCode", (address, "latest"))
+def _code(address: Address, at: Any) -> Call:
+    return Call("eth_getCode", (address, at))
 
 
 def _bytes(answer: Answer) -> bytes:
@@ -107,8 +120,8 @@ def _bytes(answer: Answer) -> bytes:
         raise NodeFault(f"{answer.call.method}: {error}") from error
 
 
-def _view(address: Address, data: str) -> Call:
-    return Call("eth_call", ({"to": address, "data": data}, "latest"))
+def _view(address: Address, data: str, at: Any) -> Call:
+    return Call("eth_call", ({"to": address, "data": data}, at))
 
 
 def _word_address(answer: Answer) -> Address | None:

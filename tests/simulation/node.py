@@ -244,16 +244,16 @@ class Node:
         balance = self._key(key).burnt if actor == "f099" else 5
         return {"Balance": str(balance), "DelegatedAddress": None}
 
-    def _eth_getcode(self, address: str, _tag: str) -> str:
+    def _eth_getcode(self, address: str, at: str | dict[str, str]) -> str:
         if address in ACCOUNTS:
             return "0x"
-        executed = self.head.parent or self.head
+        executed = (self.head.parent or self.head) if isinstance(at, str) else self._tip(at["blockHash"])
         return CODES[class_of(address)] if address in executed.made else "0x"
 
-    def _eth_getstorageat(self, _address: str, _slot: str, _tag: str) -> str:
+    def _eth_getstorageat(self, _address: str, _slot: str, _at: object) -> str:
         return "0x" + "0" * 64
 
-    def _eth_call(self, _call: object, _tag: str) -> str:
+    def _eth_call(self, _call: object, _at: object) -> str:
         return "0x"
 
 

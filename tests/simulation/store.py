@@ -103,6 +103,7 @@ class ModelStore:
             found.processed += word.state == "processed"
             found.null += word.state == "null"
             found.sums.update(word.contribution.sums)
+            found.sums.update(word.contribution.lasting_sums)
             for kind, members in word.contribution.members.items():
                 found.members.setdefault(kind, set()).update(members)
         return found

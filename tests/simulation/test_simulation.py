@@ -5,7 +5,7 @@ import pytest
 from tests.simulation.__main__ import again, play
 
 SLICES = 8
-SEEDS_PER_SLICE = 20
+SEEDS_PER_SLICE = 10
 
 FOUND = {
     "a busy node was refused for good": 64,

@@ -188,7 +188,7 @@ def test_everybody_new_is_asked_about_once() -> None:
     ask(learn(100 + RECHECK_EPOCHS - 1, tipset, receipts, memory, native=True), chain)
     assert len(chain.asked) == asked
     ask(learn(100 + RECHECK_EPOCHS, tipset, receipts, memory, native=True), chain)
-    assert chain.asked[asked:] == [Call("eth_getCode", ("0x" + "aa" * 20, "latest"))]
+    assert [call.params[0] for call in chain.asked[asked:]] == ["0x" + "aa" * 20] * 2
 
 
 def test_who_emits_or_was_created_has_code_whatever_was_believed() -> None:
@@ -230,7 +230,7 @@ def test_an_eth_only_node_is_not_asked_for_names() -> None:
     """It has none to tell; the code of a masked receiver is asked for as it stands, that of built-in actors never."""
     chain, memory = Chain(), Memory()
     ask(learn(100, block((ACCOUNT, OTHER), (ACCOUNT, f"0xff{5:038x}")), [receipt()], memory, native=False), chain)
-    assert chain.asked == [Call("eth_getCode", (OTHER, "latest"))]
+    assert [call.params[0] for call in chain.asked] == [OTHER, OTHER]
     assert memory.names == {}
 
 
@@ -247,3 +247,28 @@ def test_contracts_made_inside_of_messages_may_stay_unknown() -> None:
     assert memory.without_code == {}
     with pytest.raises(Refusal):
         ask(learn(101, block((NAME, LOGIC)), [], memory, native=False), refusing)
+
+
+def test_code_that_the_newest_state_lacks_is_looked_for_at_the_tipset() -> None:
+    """A node whose head went down, or whose backend is behind, has no code of what was just made; its tipset has."""
+    chain, memory = Chain(), Memory()
+
+    def behind(call: Call) -> Answer:
+        if call.method == "eth_getCode" and call.params[1] == "latest":
+            return told(call, "0x")
+        return chain(call)
+
+    chain.codes = {PROXY: PLAIN}
+    ask(learn(100, block((ACCOUNT, PROXY)), [receipt()], memory, native=False), behind)
+    assert set(memory.contracts) == {PROXY}
+
+
+def test_a_contract_without_code_is_not_believed_to_have_none() -> None:
+    """Who emitted an event has code: where neither state shows it, and one is not told, it is asked for with the next tipset again."""
+    memory = Memory()
+
+    def forgetful(call: Call) -> Answer:
+        return told(call, "0x") if call.params[1] == "latest" else refused(call)
+
+    ask(learn(100, block((ACCOUNT, LOGIC)), [receipt(None, PROXY)], memory, native=False), forgetful)
+    assert memory.without_code.keys() == {LOGIC}
