@@ -4,7 +4,6 @@ What is declared (names, projects, classes) comes with the snapshot, as whoever 
 samples of the state and from sums of the stream `logs`. What is not known gives no sample, never 0.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 
@@ -12,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from processors.economy import DIRECTIONS, Economy
+from processors.growth import YEAR_EPOCHS, annualised, growth
 from processors.readings import Sample as Point
 from processors.readings import Snapshot, WindowReading
 from processors.samples import Sample, Samples, per_window, ratio, windows
@@ -20,7 +20,6 @@ from streams.prices import NAME as PRICE
 FACT = "economy"
 """Under which name the declarations stand among the facts of a snapshot."""
 E18 = 10**18
-EPOCHS_A_YEAR = 365 * 2880
 BACK = {"24h": 2880, "7d": 20_160, "30d": 86_400}
 """Windows over which pools are compared with themselves, in epochs."""
 
@@ -144,23 +143,7 @@ def pool_unbacked(snapshot: Snapshot) -> Iterator[Sample]:
             yield {"pool": pool.pool}, (assets - balance - borrowed) / assets
 
 
-def annualized(now: Point, then: Point) -> float | None:
-    """Compound growth from then to now as growth a year, None where there is none to speak of."""
-    elapsed = now.height - then.height
-    if elapsed <= 0 or now.value <= 0 or then.value <= 0:
-        return None
-    try:
-        return math.expm1((math.log(now.value) - math.log(then.value)) * EPOCHS_A_YEAR / elapsed)
-    except OverflowError:
-        return None
-
-
-def growth(now: Point, then: Point) -> float | None:
-    """How much larger than then, as a share of then."""
-    return (now.value - then.value) / then.value if then.value > 0 and now.height > then.height else None
-
-
-def _compared(name: Callable[[PoolFacts], str], figure: Callable[[Point, Point], float | None], names: tuple[str, ...]) -> Samples:
+def _compared(name: Callable[[PoolFacts], str], figure: Callable[[Point, Point, int], float | None], names: tuple[str, ...]) -> Samples:
     """One sample per pool and window where `figure` of its sample now and then is known."""
 
     def samples(snapshot: Snapshot) -> Iterator[Sample]:
@@ -168,14 +151,14 @@ def _compared(name: Callable[[PoolFacts], str], figure: Callable[[Point, Point],
             now = snapshot.state.latest.get(name(pool))
             for window in names:
                 then = _then(snapshot, name(pool), BACK[window])
-                value = figure(now, then) if now is not None and then is not None else None
+                value = figure(now, then, BACK[window]) if now is not None and then is not None else None
                 if value is not None:
                     yield {"pool": pool.pool, "window": window}, value
 
     return samples
 
 
-pool_apy = _compared(lambda pool: f"pool:{pool.pool}:price_e18", annualized, ("7d", "30d"))
+pool_apy = _compared(lambda pool: f"pool:{pool.pool}:price_e18", lambda now, then, _: annualised(now, then), ("7d", "30d"))
 """The yield of each pool's share, annualised."""
 pool_growth = _compared(lambda pool: pool.total, growth, ("24h", "7d", "30d"))
 """The growth of what each pool reports, or else holds."""
@@ -305,7 +288,7 @@ def _payment_growth(window: WindowReading) -> float | None:
 
 payments_usd = _paying(lambda window: _paid(window) / E18)
 """What was paid for storage in stablecoins."""
-payments_annualized_usd = _paying(lambda window: _paid(window) * EPOCHS_A_YEAR / window.epochs / E18 if window.coverage == 1 else None)
+payments_annualized_usd = _paying(lambda window: _paid(window) * YEAR_EPOCHS / window.epochs / E18 if window.coverage == 1 else None)
 """The same as a rate a year, of windows that are known in full."""
 payments_growth = _paying(_payment_growth)
 """Against the window just before, where both are known in full."""

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from processors import money as m
 from processors.economy import BridgedToken, Economy, Gateway, PaymentContract, Pool
+from processors.growth import YEAR_EPOCHS, annualised, growth
 from processors.readings import Sample, Snapshot, StateReading, StreamReading, WindowReading
 from processors.samples import Samples
 
@@ -131,8 +132,8 @@ heights = st.integers(1, 10**6)
 @given(prices, prices, heights, st.integers(1, 1_000))
 def test_yield_knows_no_scale(before: int, after: int, elapsed: int, factor: int) -> None:
     """Prices in other units give the same yield; and the yield has the sign of the change."""
-    found = m.annualized(Sample(after, elapsed), Sample(before, 0))
-    scaled = m.annualized(Sample(after * factor, elapsed), Sample(before * factor, 0))
+    found = annualised(Sample(after, elapsed), Sample(before, 0))
+    scaled = annualised(Sample(after * factor, elapsed), Sample(before * factor, 0))
     assert (found is None) == (scaled is None)
     if found is not None and scaled is not None:
         assert math.isclose(1 + found, 1 + scaled, rel_tol=1e-6)
@@ -143,8 +144,8 @@ def test_yield_knows_no_scale(before: int, after: int, elapsed: int, factor: int
 @given(prices, st.integers(0, 10**22), st.integers(1, 10**20), st.integers(20_000, 10**6))
 def test_a_higher_price_is_no_lower_yield(before: int, rise: int, more: int, elapsed: int) -> None:
     """Monotone in the price of now."""
-    lower = m.annualized(Sample(before + rise, elapsed), Sample(before, 0))
-    higher = m.annualized(Sample(before + rise + more, elapsed), Sample(before, 0))
+    lower = annualised(Sample(before + rise, elapsed), Sample(before, 0))
+    higher = annualised(Sample(before + rise + more, elapsed), Sample(before, 0))
     assume(lower is not None and higher is not None)
     assert lower is not None
     assert higher is not None
@@ -155,18 +156,18 @@ def test_a_higher_price_is_no_lower_yield(before: int, rise: int, more: int, ela
 def test_a_steady_yield_is_found_again_whatever_the_gap(rate: float, elapsed: int) -> None:
     """Between samples of any distance: the exponent is the time that really passed."""
     before = 10**24
-    after = int(before * (1 + rate) ** (elapsed / m.EPOCHS_A_YEAR))
-    found = m.annualized(Sample(after, HEAD + elapsed), Sample(before, HEAD))
+    after = int(before * (1 + rate) ** (elapsed / YEAR_EPOCHS))
+    found = annualised(Sample(after, HEAD + elapsed), Sample(before, HEAD))
     assert found == pytest.approx(rate, abs=1e-6)
 
 
 def test_there_is_no_growth_from_nothing_or_within_no_time() -> None:
     """After a rewind the sample of now may be the one of then."""
     one, none = Sample(5, 100), Sample(0, 50)
-    assert m.annualized(one, one) is m.annualized(one, none) is m.annualized(none, one) is None
-    assert m.annualized(Sample(2**250, 101), Sample(1, 100)) is None
-    assert m.growth(one, one) is m.growth(one, none) is None
-    assert m.growth(Sample(0, 100), Sample(4, 50)) == -1
+    assert annualised(one, one) is annualised(one, none) is annualised(none, one) is None
+    assert annualised(Sample(2**250, 101), Sample(1, 100)) is None
+    assert growth(one, one, 50) is growth(one, none, 50) is None
+    assert growth(Sample(0, 100), Sample(4, 50), 50) == -1
 
 
 def window(**fields: object) -> WindowReading:
