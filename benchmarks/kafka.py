@@ -218,6 +218,7 @@ async def _contest(feed: Feed, plan: Plan, tell: Callable[[str], None]) -> tuple
         for name in turned([OURS, *others], turn):
             tell(f"round {turn + 1} of {plan.rounds}: {name}")
             done = await (race_ours(feed, plan, f"ours{turn}") if name == OURS else race(name, others[name], feed, plan, turn))
+            tell(f"  {done.records / done.seconds:,.0f} records/s")
             rounds.add(name, done.seconds / done.records, (done.cpu_seconds + done.redis_cpu_seconds) / done.records)
             races.setdefault(name, []).append(done)
     return rounds, races
