@@ -175,7 +175,7 @@ class Node:
         return 1
 
     def _statenetworkname(self) -> str:
-        return "simulated"
+        return "mainnet"
 
     def _eth_chainid(self) -> str:
         return hex(314)
