@@ -106,11 +106,10 @@ class Recount:
             self.tips.append((seconds, message["params"]["result"]["hash"]))
 
     def chain(self, until: float = float("inf")) -> list[dict[str, Any]]:
-        """The executed canonical blocks at a time, newest first, down to the first that was announced."""
+        """The executed canonical blocks at a time, newest first, down to the lowest that the recording has."""
         block = [tip for seconds, tip in self.tips if seconds <= until][-1]
-        first = int(self.blocks[self.tips[0][1]]["number"], 16)
         found = []
-        while block in self.blocks and int(self.blocks[block]["number"], 16) >= first:
+        while block in self.blocks:
             found.append(self.blocks[block])
             block = self.blocks[block]["parentHash"]
         return found

@@ -7,9 +7,10 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from redis.asyncio import Redis
@@ -19,6 +20,7 @@ from processors.embedded import embedded_redis
 from processors.readings import Snapshot, WindowReading
 from processors.registry import Registry
 from processors.store import Store
+from streams.records import COUNTED_STREAMS
 from tests.recount import Figures, Recount
 
 BUNDLED = Path(__file__).parents[2] / "streams" / "recordings" / "devnet.jsonl.xz"
@@ -100,25 +102,29 @@ async def classes(store: Store) -> Callable[[str], str]:
     return lambda address: known.get(address, "unknown")
 
 
-async def caught_up(store: Store, block: str, patience_seconds: float = PATIENCE_SECONDS) -> Snapshot:
-    """The snapshot in which both streams have come to the tipset `block`.
+async def caught_up(store: Store, chain: Sequence[dict[str, Any]], patience_seconds: float = PATIENCE_SECONDS) -> Snapshot:
+    """The snapshot in which the counted streams have come to the head of `chain` (newest first), and down to its bottom as well.
 
     Raises:
         TimeoutError: it does not come.
     """
+    head, bottom = chain[0], int(chain[-1]["number"], 16)
+    height = int(head["number"], 16)
+    known = min(height - bottom + 1, max(WINDOWS))
     async with asyncio.timeout(patience_seconds):
         while True:
             snapshot = await store.snapshot()
-            heads = {stream.head for stream in snapshot.streams.values()}
-            if snapshot.latest.get("hash") == block and len(heads) == 1:
+            windows = [snapshot.streams[stream].windows.get(f"{max(WINDOWS)}e") for stream in COUNTED_STREAMS if stream in snapshot.streams]
+            heads = {snapshot.streams[stream].head for stream in COUNTED_STREAMS if stream in snapshot.streams}
+            covered = all(window is not None and window.processed + window.null >= known for window in windows)
+            if snapshot.latest.get("hash") == head["hash"] and heads == {height} and covered:
                 return snapshot
             await asyncio.sleep(0.05)
 
 
 async def check(store: Store, recount: Recount, until: float = math.inf, patience_seconds: float = PATIENCE_SECONDS) -> None:
     """Every figure of every window equals the recount at a time of the recording, exactly."""
-    block = recount.chain(until)[0]
-    snapshot = await caught_up(store, block["hash"], patience_seconds)
+    snapshot = await caught_up(store, recount.chain(until), patience_seconds)
     recount.class_of = await classes(store)
     for epochs in WINDOWS:
         expected = recount.figures(epochs, until)

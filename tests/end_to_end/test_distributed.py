@@ -51,7 +51,7 @@ async def started(node: ReplayNode, store: Store, processes: Fleet) -> None:
 
 async def ends_in_the_recount(store: Store, processes: Fleet, group: str = "fvm-pulse") -> None:
     """Everything is applied, and it is the recount."""
-    await caught_up(store, recount().chain(math.inf)[0]["hash"], APPLYING_SECONDS)
+    await caught_up(store, recount().chain(math.inf), APPLYING_SECONDS)
     await processes.applied(group)
     await check(store, recount())
 
