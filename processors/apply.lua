@@ -565,6 +565,12 @@ function commands.states(argument)
   return table.concat(letters)
 end
 
+-- What the tipset at a height adds: the counters of its short part, with the numbers of the fields; false where none is kept.
+function commands.counters(height)
+  local part = part_at(height)
+  return part and { part[1], call('HGETALL', FIELDS) }
+end
+
 -- The hash of the tipset at a height, false where none is kept.
 function commands.hash(height)
   local part = part_at(height)

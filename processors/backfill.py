@@ -41,7 +41,7 @@ async def backfill(settings: Settings, span: Span, *, wait: bool) -> None:
         UsageError: it reaches further back than anything is kept, or nobody follows and we may not wait.
         StoreFault: the nodes do not reach that far, or the follower stopped.
     """
-    url = _url(settings)
+    url = url_of(settings)
     if url is not None and await _followed(url, settings) is not None:
         await _have_filled(url, settings, span, wait=wait)
         return
@@ -62,7 +62,7 @@ async def _beside(following: asyncio.Task[None], settings: Settings, span: Span)
     while True:
         if following.done():
             following.result()
-        url = _url(settings)
+        url = url_of(settings)
         with suppress(StoreFault):
             if url is not None and await _followed(url, settings) is not None:
                 break
@@ -78,7 +78,7 @@ async def _beside(following: asyncio.Task[None], settings: Settings, span: Span)
         await asyncio.wait([filling])
 
 
-def _url(settings: Settings) -> str | None:
+def url_of(settings: Settings) -> str | None:
     """Where the figures are: the configured Redis, or the private one of a run on the same `data_dir`."""
     if settings.redis_url is not None:
         return settings.redis_url.get_secret_value()

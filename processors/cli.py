@@ -208,6 +208,25 @@ def indicators(
         report.print_indicators(found)
 
 
+@_command("node config data_dir redis_url network registry")
+def audit(
+    context: typer.Context,
+    window: Annotated[str, typer.Option(metavar="WINDOW", help="The longest window to recount.")] = "24h",
+    repair: Annotated[bool, typer.Option("--repair", help="Have wrong heights fetched and written again, and compare again.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Recount the windows from a node, block by block, and compare every figure; exit code 1 on any difference."""
+    settings = _settings(context)
+    from processors import report
+    from processors.audit import audit
+    from processors.windows import parse
+
+    outcome = asyncio.run(audit(settings, parse(window).epochs, repair=repair))
+    report.print_audit(outcome, as_json=json)
+    if outcome.differences:
+        raise typer.Exit(1)
+
+
 @_command("node config data_dir redis_url windows chain_id network registry replay_pace" + _LOGGED)
 def backfill(
     context: typer.Context,

@@ -4,12 +4,14 @@ import http.client
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from processors.audit import Audit
 from processors.catalogue import INDICATORS
 from processors.doctor import Finding
 from processors.page import age, number
@@ -143,3 +145,24 @@ def print_inquiry(found: dict[str, Any]) -> None:
     for rule in found["tried"]:
         tried.add_row(rule["rule"], rule["class"] or "—", rule["project"] or "—", rule["evidence"] or "nothing")
     console.print(tried)
+
+
+def print_audit(outcome: Audit, *, as_json: bool) -> None:
+    """What was compared, and what differs."""
+    if as_json:
+        print(json.dumps(asdict(outcome), indent=2))
+        return
+    console = Console()
+    if outcome.differences:
+        table = Table(title=f"{len(outcome.differences)} of {outcome.compared} figures differ", title_justify="left")
+        for heading in ("window", "figure", "held", "recounted"):
+            table.add_column(heading, justify="right" if heading in {"held", "recounted"} else "left")
+        for one in outcome.differences:
+            table.add_row(one.window, one.figure, str(one.held), str(one.recounted))
+        console.print(table)
+    for height in outcome.wrong:
+        console.print(f"epoch {height} is wrong: fvm-pulse audit --repair has it written again")
+    if not outcome.differences:
+        console.print(
+            f"all {outcome.compared} figures up to epoch {outcome.head} equal the recount; epochs written again: {len(outcome.repaired)}"
+        )

@@ -32,7 +32,8 @@ TRUTH = (
         group="truth",
         labels=("state",),
         samples=s.epochs,
-        definition="`processed`, `null` (no tipset) and `missing` (not known), over all that is kept.",
+        definition="`processed`, `null` (no tipset) and `missing` (not known), over all that is kept; `incomplete`: those of the longest "
+        "window whose receipts seemed to lack something.",
     ),
     Row(
         metric="pulse_burn_unreconciled_attofil",

@@ -216,6 +216,8 @@ def epochs(snapshot: Snapshot) -> Iterator[Sample]:
         worst = max(readings, key=lambda reading: reading.missing)
         for state in ("processed", "null", "missing"):
             yield {"state": state}, getattr(worst, state)
+    for window in [*windows(snapshot)][-1:]:
+        yield {"state": "incomplete"}, window.sums.get("incomplete", 0)
 
 
 def processed_epoch(snapshot: Snapshot) -> Iterator[Sample]:

@@ -253,6 +253,14 @@ class Store:
         found = [await self._call("states", stream, [first, last]) for stream in COUNTED_STREAMS]
         return [cast("Any", letters).decode() for letters in found]
 
+    async def sums_at(self, height: int, stream: Stream) -> dict[str, int] | None:
+        """What the tipset at `height` adds to the sums of every window, None where none is kept."""
+        found = cast("Any", await self._call("counters", stream, height))
+        if not found:
+            return None
+        names = {int(number): name.decode() for name, number in zip(found[1][::2], found[1][1::2], strict=True)}
+        return packing.joined({names[int(field)]: int(count) for field, count in zip(found[0][::2], found[0][1::2], strict=True)})
+
     async def hash_at(self, height: int) -> str | None:
         """The hash of the tipset at `height`, None where none is kept."""
         found = cast("bytes | None", await self._call("hash", "tipsets", height))

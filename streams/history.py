@@ -252,7 +252,8 @@ class History:
         """Take what is known for certain of the way down."""
         while self._path and not self._ended and self._hole is not None:
             lowest = self._path[-1]
-            if lowest.height <= max(self._hole.low, 0):
+            if lowest.height <= self._hole.low + 1 or lowest.height == 0:
+                # What is below is known, or not wanted: where its parent lies need not be told.
                 self._ended = True
                 return
             link = self._links.pop(lowest.parent_hash, None)

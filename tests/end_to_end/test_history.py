@@ -16,7 +16,7 @@ from tests.recount import Recount
 
 HALF_SECONDS = 150.0
 FIRST_EPOCH = 833
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 
 async def backfill(redis_socket: str, *flags: str) -> asyncio.subprocess.Process:

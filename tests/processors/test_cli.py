@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ("run", "follow", "worker", "replay", "export", "indicators", "doctor", "classify", "render", "backfill")
+COMMANDS = ("run", "follow", "worker", "replay", "export", "indicators", "doctor", "classify", "render", "backfill", "audit")
 
 
 def _start(*arguments: str, cwd: Path, **environment: str) -> "subprocess.Popen[str]":

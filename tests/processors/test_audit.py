@@ -1,0 +1,79 @@
+"""The audit, against a node on a real websocket and a follower that fills: silent where all is right, and what it does where not."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from msgspec import structs
+from redis.asyncio import Redis
+
+from processors import filling
+from processors.audit import audit, burnt
+from processors.folds import Contribution
+from processors.gas import burn
+from processors.store import Store
+from processors.windows import parse_all
+from streams.errors import UsageError
+from streams.records import TipsetRecord
+from streams.settings import Settings, load
+from tests.node.server import Server
+from tests.node.world import Node, World
+from tests.processors.strategies import tipset
+from tests.processors.test_filling import NETWORK, filled, following
+
+
+@asynccontextmanager
+async def audited(redis: Redis, redis_socket: str, world: World) -> AsyncIterator[Settings]:
+    """A follower that has filled its window; the settings of an audit beside it."""
+    tip = world.head.parent
+    assert tip is not None
+    await Store(redis, NETWORK).configure(parse_all(["20e", "60e"]))
+    async with Server(Node(world)) as server:
+        flags = {"windows": "20e,60e", "nodes": server.url, "redis_url": f"unix://{redis_socket}"}
+        async with following(redis, load(flags), server.url):
+            await filled(Store(redis, NETWORK), tip.height - 59, tip.height)
+            await asyncio.sleep(0.5)
+            yield load(flags)
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filling, "POLL_SECONDS", 0.05)
+
+
+async def test_finds_a_wrong_register_and_repairs_it(redis: Redis, redis_socket: str) -> None:
+    """No difference at first; a register that was overwritten shows in each window that holds it, and is written again."""
+    world = World()
+    world.advance(*[0, 1, 0, 0, 2] * 20)
+    async with audited(redis, redis_socket, world) as settings:
+        store = Store(redis, NETWORK)
+        first = await audit(settings, 60, repair=False)
+        assert (first.differences, first.wrong) == ((), ())
+        assert first.compared > 20
+        found = next(one for one in await store.tail() if first.head - 40 < one.height < first.head - 25)
+        wrong: TipsetRecord = structs.replace(tipset(found.height, None, found.sequence + 1), network=NETWORK, hash=found.hash)
+        await store.apply(wrong, Contribution({"all_gas": 5}))
+        second = await audit(settings, 60, repair=False)
+        assert second.wrong == (found.height,)
+        assert {one.window for one in second.differences} == {"60e"}
+        assert "all_gas" in {one.figure for one in second.differences}
+        third = await audit(settings, 60, repair=True)
+        assert (third.differences, third.wrong, third.repaired) == ((), (), (found.height,))
+
+
+async def test_needs_something_to_compare_and_a_node(redis: Redis, redis_socket: str) -> None:
+    """An empty Redis, and a recording for a node, are refused."""
+    url = f"unix://{redis_socket}"
+    with pytest.raises(UsageError, match="this Redis holds nothing"):
+        await audit(load({"redis_url": url}), 60, repair=False)
+    with pytest.raises(UsageError, match="a node's websocket URL"):
+        await audit(load({"redis_url": url, "nodes": "replay:devnet"}), 60, repair=False)
+
+
+@pytest.mark.parametrize(
+    "used,limit,base_fee,cap", [(0, 9, 5, 9), (1000, 1200, 100, 10**6), (1000, 1050, 100, 90), (10, 10**9, 7, 8), (7, 7, 1, 1)]
+)
+def test_its_arithmetic_is_the_folds(used: int, limit: int, base_fee: int, cap: int) -> None:
+    """Two ways to write the burn of a message agree."""
+    assert burnt(used, limit, base_fee, cap) == burn(used, limit, base_fee, cap)
