@@ -138,7 +138,7 @@ class Tip:
         """It as `newHeads` announces it."""
         return {
             "hash": self.hash,
-            "parentHash": self.parent.hash if self.parent is not None else "0x" + "0" * 64,
+            "parentHash": self.parent.hash if self.parent is not None else tipset_hash([]),
             "number": hex(self.height),
             "timestamp": hex(self.height * 30),
             "baseFeePerGas": hex(self.base_fee),
