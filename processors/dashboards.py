@@ -1,7 +1,7 @@
 """The dashboards of Grafana, from the catalogue and the metrics of a process: what is new there has its panel by rendering.
 
 One dashboard answers one question; Overview leads to the others. The builders number no panels and give them no data
-source; `_finished` does.
+source, and leave gaps; `_finished` does it.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +20,7 @@ from processors.row import GROUPS, Group, Row
 from streams.metrics import ProcessMetrics
 
 TAG = "fvm-pulse"
+COLUMNS = 24
 DEEP = (("count", ""), ("bucket", ',le="5.0"'))
 UP_DOWN = {"0": ("down", RED), "1": ("up", GREEN)}
 FIRING = 'ALERTS{alertstate="firing",alertname=~"Fvm.*"}'
@@ -291,8 +292,15 @@ def rendered(board: Board) -> str:
 
 
 def _finished(board: dashboard.Dashboard) -> dashboard.Dashboard:
+    """With numbers, sources and places: from left to right, a new line where a panel does not fit or a row begins."""
+    x = y = tallest = 0
     for number, panel in enumerate(board.panels or [], 1):
         panel.id_val = number
+        place = panel.grid_pos or dashboard.GridPos()
         if isinstance(panel, dashboard.Panel):
             panel.datasource = SOURCE
+        if x + place.w > COLUMNS:
+            x, y, tallest = 0, y + tallest, 0
+        panel.grid_pos = dashboard.GridPos(h=place.h, w=place.w, x=x, y=y)
+        x, tallest = x + place.w, max(tallest, place.h)
     return board

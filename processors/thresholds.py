@@ -127,10 +127,22 @@ def watches(
 def _watch(indicator: Indicator, threshold: Threshold | None, override: Override | None) -> Watch:
     if override is None:
         return Watch(indicator, threshold, indicator.hold)
-    where = f"thresholds.{indicator.name}"
+    where, hold = f"thresholds.{indicator.name}", override.hold or indicator.hold
+    if hold not in HOLDS:
+        raise UsageError(f"{where}.for: {hold!r} is not allowed: allowed are {', '.join(HOLDS)}")
+    if override.window and not indicator.window:
+        raise UsageError(f"{where}.window: {override.window!r} is not allowed: {indicator.name} has no window")
+    watched = replace(indicator, window=override.window or indicator.window)
+    return Watch(watched, _levels(where, threshold, override), hold)
+
+
+def _levels(where: str, threshold: Threshold | None, override: Override) -> Threshold | None:
+    """The preset's levels with the override's; there may be none, and the indicator is only shown."""
     bound = override.bound or (threshold.bound if threshold else None)
     if bound is None:
-        raise UsageError(f'{where}: bound is needed, the preset has none: allowed are "below" and "above"')
+        if override.warn is not None or override.critical is not None:
+            raise UsageError(f'{where}: bound is needed, the preset has none: allowed are "below" and "above"')
+        return None
     base = threshold if threshold and threshold.bound == bound else Threshold(bound)
     changed = replace(
         base,
@@ -138,12 +150,7 @@ def _watch(indicator: Indicator, threshold: Threshold | None, override: Override
         critical=base.critical if override.critical is None else override.critical,
     )
     _check(where, changed)
-    hold = override.hold or indicator.hold
-    if hold not in HOLDS:
-        raise UsageError(f"{where}.for: {hold!r} is not allowed: allowed are {', '.join(HOLDS)}")
-    if override.window and not indicator.window:
-        raise UsageError(f"{where}.window: {override.window!r} is not allowed: {indicator.name} has no window")
-    return Watch(replace(indicator, window=override.window or indicator.window), changed, hold)
+    return changed
 
 
 def _check(where: str, threshold: Threshold) -> None:

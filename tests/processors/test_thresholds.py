@@ -52,6 +52,8 @@ def test_another_window() -> None:
     """An operator who keeps other windows watches one of those."""
     (watch,) = watches([FLOOR], overrides={"floor": Change(window="1h")})
     assert (watch.indicator.window, watch.threshold) == ("1h", Threshold("below", warn=20, critical=1))
+    (shown,) = watches([BARE], overrides={"bare": Change(window="1h")})
+    assert (shown.indicator.window, shown.threshold) == ("1h", None)
     still = Indicator(name="still", title="Still", window="", presets={"default": Threshold("below", warn=1)})
     with pytest.raises(UsageError, match=r"thresholds\.still\.window: '1h' is not allowed"):
         watches([still], overrides={"still": Change(window="1h")})
