@@ -125,11 +125,12 @@ def of_row(row: Row) -> timeseries.Panel:
     matchers = (CHAIN if row.chain else PROCESS) + (',window=~"$window"' if _windowed(row) else "")
     series = f"{row.metric}{{{matchers}}}"
     shown = [label for label in row.labels if label != "window" or not row.counted]
+    parts = bool(shown) and set(shown) <= PARTS
     by = ", ".join([*(["network"] if row.chain else ["job"]), *shown])
     if row.kind == "counter":
         expr = f"max by ({by}) (rate({series}[$__rate_interval]))"
     else:
-        expr = f"max by ({by}) ({series})" + (" > 0" if PARTS & set(shown) else "")
+        expr = f"max by ({by}) ({series})" + (" > 0" if parts else "")
     targets = [(expr, legend([*(["network"] if row.chain else ["job"]), *shown]))]
     for indicator in row.indicators:
         if not indicator.baseline_days:
@@ -137,7 +138,7 @@ def of_row(row: Row) -> timeseries.Panel:
             targets.append((level, f"{indicator.name}: {legend(['severity', 'bound'])}"))
     per_second = row.kind == "counter"
     unit = "ops" if per_second else unit_name(row.unit)
-    return graph(title(row) + (", a second" if per_second else ""), text(row), unit, *targets, stacked=bool(PARTS & set(shown)))
+    return graph(title(row) + (", a second" if per_second else ""), text(row), unit, *targets, stacked=parts)
 
 
 def of_counter(metric: str, documentation: str, labels: list[str]) -> timeseries.Panel:

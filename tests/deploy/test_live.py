@@ -15,7 +15,7 @@ import promql_parser
 import pytest
 import yaml
 
-from processors.catalogue import INDICATORS, watched
+from processors.catalogue import INDICATORS, ROWS, watched
 from streams.recording import load
 from streams.replay import ReplayNode
 from tests.deploy.stack import Receiver, alertmanager, needs_stack, prometheus
@@ -46,15 +46,23 @@ ABSENT = {
     "fvm:window:upgrade": "the devnet had no upgrade",
     "pulse_consumer_lag_records": "only workers that read from Kafka have it",
     "pulse_probe_failures_total": "no probe fails here",
+    "fvm_storage_payments_growth_ratio": "the devnet has no contract for storage payments",
+    "fvm_storage_payments_unattributed_ratio": "the devnet has no contract for storage payments",
+    "filecoin_price_usd": "the devnet has no oracle",
+    "filecoin_power_growth_ratio": "needs days of samples",
+    "filecoin_power_growth_annualized_ratio": "needs days of samples",
+    "filecoin_locked_to_circulating_ratio": "the recording holds no supply",
+    "filecoin_staking_apy_ratio": "the recording holds no supply",
+    **{row.metric: "the devnet has no declared pool" for row in ROWS if row.metric.startswith(("fvm_pool_", "fvm_tvl_", "fvm_lent_"))},
 }
 """Series that can not be there, and why."""
 EXCUSED = {
     r'indicator="\w+_trend"': "a baseline needs a day of samples",
     r"count_over_time": "a baseline needs a day of samples",
-    r'indicator="project_growth"': "see fvm_project_growth_ratio",
     r"fvm:indicator:covered\n  >": "no figure is above a level",
     r'bound="below",severity="critical"': "no figure is below a critical level once contracts are used",
     r'bound="below",severity="warning"': "no figure is below a warning level once contracts are used",
+    **{f'indicator="{one.name}"': f"see {row.metric}" for row, one in watched() if row.metric in ABSENT},
     **{f'indicator="{one.name}"': "no preset has a level of it" for one in INDICATORS if not one.presets},
 }
 """Queries that can have no answer, and why."""
