@@ -6,7 +6,7 @@ built by `build` in the order of the chain, since a factory's child is known onl
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from streams import evidence
 from streams.chain import Link
@@ -16,7 +16,7 @@ from streams.memory import Memory
 from streams.probes import learn
 from streams.rails import learn_rails
 from streams.records import Address, Child, Contract, Hash, Log, LogsRecord, Message, Rail, TipsetRecord
-from streams.rpc import Call
+from streams.rpc import Answer, Call, RpcError
 from streams.tasks import Fetch, gather
 from streams.traces import Inside, Tracing, fetch_traces, inside
 from streams.wire import EAM, Actor, EthBlock, NativeEvent, NativeReceipt, Receipt, read
@@ -51,7 +51,9 @@ def assemble(link: Link, child: Link | None, memory: Memory, *, native: bool, tr
     (block, receipts, natives, rise), traces = yield from gather(bodies)
     by_hash = {receipt.transaction_hash.lower(): receipt for receipt in receipts}
     told = inside(traces, link, by_hash, tracing)
-    complaint = _count_complaint(block, by_hash, natives)
+    complaint = _count_complaint(block, by_hash, natives if not isinstance(natives, RpcError) else None)
+    if isinstance(natives, RpcError):
+        complaint, natives = complaint or _unwitnessed("ChainGetParentReceipts", natives), None
     made = created(block, by_hash, natives if complaint is None else None, told)
     learning: list[Fetch[Any]] = [
         learn(link.height, block, receipts, memory, native=native, made=made.addresses),
@@ -64,7 +66,11 @@ def assemble(link: Link, child: Link | None, memory: Memory, *, native: bool, tr
     return Assembled(link, block, by_hash, rise, complaint, made.without(old), told, rails)
 
 
-def _body(link: Link, child: Link | None, memory: Memory) -> Fetch[tuple[EthBlock, list[Receipt], list[NativeReceipt] | None, int | None]]:
+_Natives: TypeAlias = list[NativeReceipt] | RpcError | None
+"""The native receipts; why the node told none; None where it never does."""
+
+
+def _body(link: Link, child: Link | None, memory: Memory) -> Fetch[tuple[EthBlock, list[Receipt], _Natives, int | None]]:
     eth = (_by_hash(link.hash), Call("eth_getBlockReceipts", (link.hash,)))
     native = (Call("Filecoin.ChainGetParentReceipts", (child.key[0],)),) if child is not None else ()
     balances = _unknown_balances(link, child, memory)
@@ -74,11 +80,21 @@ def _body(link: Link, child: Link | None, memory: Memory) -> Fetch[tuple[EthBloc
     _check_place(link, block, receipts)
     if child is None:
         return block, receipts, None, None
-    natives = read(answers[2].result, list[NativeReceipt], "ChainGetParentReceipts") if answers[2].result is not None else None
+    natives = _natives(answers[2])
     for one, answer in zip(balances, answers[3:], strict=True):
         if answer.result is not None:
             memory.learn_burnt(one.parent_hash, one.height, int(read(answer.result, Actor, "StateGetActor").balance))
     return block, receipts, natives, _rise(link, child, memory)
+
+
+def _natives(answer: Answer) -> _Natives:
+    if answer.result is not None:
+        return read(answer.result, list[NativeReceipt], "ChainGetParentReceipts")
+    return None if answer.error is None or answer.error.unserved else answer.error
+
+
+def _unwitnessed(method: str, error: RpcError) -> str:
+    return f"{method}: {error.message[:200] or 'error'} (code {error.code}), so nothing tells that the receipts are whole"
 
 
 def _unknown_balances(link: Link, child: Link | None, memory: Memory) -> list[Link]:
@@ -133,6 +149,8 @@ def _events_complaint(block: EthBlock, receipts: dict[Hash, Receipt], natives: l
         return None
     answers = yield tuple(Call("Filecoin.ChainGetEvents", (root,)) for _, root in silent)
     for (transaction, _), answer in zip(silent, answers, strict=True):
+        if answer.error is not None and not answer.error.unserved:
+            return _unwitnessed("ChainGetEvents", answer.error)
         events = read(answer.result, list[NativeEvent], "ChainGetEvents") if answer.result is not None else []
         if any({entry.key for entry in event.entries} <= _EVM_EVENT_KEYS for event in events):
             return f"{transaction}: the chain holds its events, the receipt does not"

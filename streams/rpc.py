@@ -42,6 +42,13 @@ class RpcError(Struct, frozen=True):
         text = self.message.lower()
         return self.code in _BUSY or any(one in text for one in ("too many requests", "rate limit", "try again", "timeout", "timed out"))
 
+    @property
+    def unserved(self) -> bool:
+        """Whether the node does not offer the method at all, so that asking again is no use."""
+        text = self.message.lower()
+        refusals = ("not supported", "not allowed", "not available", "not whitelisted", "forbidden", "unauthorized", "missing permission")
+        return self.code == NO_SUCH_METHOD or any(one in text for one in refusals)
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:

@@ -18,6 +18,7 @@ LEFT = WORLD.grow(on=SECOND)
 RIGHT = WORLD.grow(nulls=1, on=SECOND)
 TOP = WORLD.grow(on=RIGHT)
 """0 - 1 - 2, given up for 3 (2 is a null round) - 4."""
+NOT_ASKED = "eth_getCode: not available, this was not asked when the recording was made"
 EARLY, LATE = 2.0, 4.0
 """At first `LEFT` is the head, and then `TOP`; what is below them is executed."""
 
@@ -184,7 +185,10 @@ def test_state_at_another_block_is_that_which_was_asked(tmp_path: Path, at: tupl
     assert ask(answers, "eth_getCode", EMITTER, *at) == "0x6001"
     assert ask(answers, "eth_getStorageAt", EMITTER, "0x0", *at) == "0x07"
     assert ask(answers, "eth_getBalance", EMITTER, *at) == "0x9"
-    assert refusal(answers, "eth_getCode", OTHER_EMITTER, *at) == (-32000, "eth_getCode: this was not asked when the recording was made")
+    assert refusal(answers, "eth_getCode", OTHER_EMITTER, *at) == (
+        -32000,
+        "eth_getCode: not available, this was not asked when the recording was made",
+    )
 
 
 def test_native_state_before_a_tipset_is_that_of_its_siblings(tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ def test_what_is_needed_and_refused_is_a_refusal(method: str) -> None:
         ("getBlockByHash", lambda said: said | {"transactions": said["transactions"][:1]}, "2 receipts for 1 transactions"),
         ("ChainGetParentReceipts", lambda said: said[:1], "1 native receipts for 2 transactions"),
         ("ChainGetParentReceipts", changed(1, GasUsed=5), "gasUsed differs from the native receipt's 5"),
-        ("ChainGetParentReceipts", lambda _: None, None),
+        ("ChainGetParentReceipts", lambda _: None, "so nothing tells that the receipts are whole"),
     ],
 )
 def test_receipts_that_lack_something_are_complained_of(method: str, change: Any, complaint: str | None) -> None:
@@ -182,7 +182,7 @@ BUILT_IN = [{"Entries": [{"Key": "$type"}, {"Key": "t1"}]}]
         (BUILT_IN + EVM, [], CONTRACT, True),
         (BUILT_IN, [], CONTRACT, False),
         ([], [], CONTRACT, False),
-        (None, [], CONTRACT, False),
+        (None, [], CONTRACT, True),
         (EVM, [{"address": CONTRACT}], CONTRACT, False),
         (EVM, [], BURNT, False),
         (EVM, [], None, True),
@@ -200,7 +200,16 @@ def test_events_that_the_receipt_does_not_show(events: Any, logs: list[Any], rec
     )
     one = assembled(node)
     assert (one.complaint is not None) == complains
-    assert not complains or "the chain holds its events, the receipt does not" in str(one.complaint)
+    reason = "nothing tells" if events is None else "the chain holds its events, the receipt does not"
+    assert not complains or reason in str(one.complaint)
+
+
+@pytest.mark.parametrize("method", ["Filecoin.ChainGetParentReceipts", "Filecoin.ChainGetEvents"])
+@pytest.mark.parametrize("code, message", [(-32601, "method not found"), (-32000, "this method is not supported here")])
+def test_a_witness_that_is_not_offered_is_not_missed(method: str, code: int, message: str) -> None:
+    """A gateway without the native receipts or events is followed by what it has."""
+    node = but(lotus(), getBlockReceipts=changed(0, logs=[]), ChainGetParentReceipts=changed(0, EventsRoot=ROOT))
+    assert assembled(lambda call: refused(call, code, message) if call.method == method else node(call)).complaint is None
 
 
 def test_the_records_of_a_tipset() -> None:
