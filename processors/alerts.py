@@ -12,6 +12,7 @@ RUNBOOK = "docs/operations.md#"
 FRESH_SECONDS = 600
 LAG_RECORDS = 100
 RECONNECTS = 5
+DISAGREEMENTS = 2
 PROBE_FAILURES = 3
 NEARLY_FULL_RATIO = 0.85
 
@@ -117,7 +118,10 @@ PIPELINE = (
     ),
     Alert(
         name="FvmEndpointDown",
-        expr=f"max by (job, endpoint) (pulse_endpoint_up) == 0\n  and on (job) {_UP}",
+        expr=(
+            "max by (job, endpoint) (pulse_endpoint_up) == 0\n"
+            f"  and max by (job, endpoint) (pulse_endpoint_wanted) == 1\n  and on (job) {_UP}"
+        ),
         hold="15m",
         severity="warning",
         summary="One of the endpoints is down.",
@@ -130,6 +134,20 @@ PIPELINE = (
         severity="warning",
         summary="An endpoint comes and goes.",
         description='{{ $labels.endpoint }} was connected again about {{ $value | printf "%.0f" }} times in the last 30 minutes.',
+    ),
+    Alert(
+        name="FvmEndpointsDisagree",
+        expr=(
+            "sum by (job, endpoint, verdict)"
+            f' (increase(pulse_endpoint_comparisons_total{{verdict=~"chain|receipts"}}[1h])) > {DISAGREEMENTS}'
+        ),
+        keep="30m",
+        severity="warning",
+        summary="Two endpoints hold different things deep in the chain.",
+        description=(
+            "{{ $labels.endpoint }} differs from the leader ({{ $labels.verdict }}):"
+            ' about {{ $value | printf "%.0f" }} tipsets in the last hour.'
+        ),
     ),
 )
 """What keeps the figures from being current, in the order of the path."""

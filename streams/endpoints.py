@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from streams.chain import Link
+from streams.events import Sought
 from streams.records import Hash
 from streams.traces import Tracing
 from streams.wire import Cid
@@ -97,6 +98,7 @@ class Endpoints:
     witnesses: int = 0
     all: dict[str, Endpoint] = field(init=False)
     leader: Endpoint | None = None
+    _sought: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         self.all = {name: Endpoint(name) for name in self.names}
@@ -149,6 +151,14 @@ class Endpoints:
         place = order.index(self.leader)
         usable = [one for one in order[place + 1 :] if one.phase is not Phase.REFUSED]
         return order[:place] + usable[: max(self.witnesses - place, 0)]
+
+    def sought(self) -> list[Sought]:
+        """Which endpoints should be connected, or tried again and again; nothing where that is as it was the last time."""
+        names = frozenset(one.name for one in self._candidates()) | ({self.leader.name} if self.leader is not None else set())
+        if names == self._sought:
+            return []
+        self._sought = names
+        return [Sought(names)]
 
     def others(self) -> list[Endpoint]:
         """The live endpoints besides the leader that told a head, preferred first."""

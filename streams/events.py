@@ -103,6 +103,13 @@ class Live:
 
 
 @dataclass(frozen=True, slots=True)
+class Sought:
+    """These endpoints should be connected from now on, and no others."""
+
+    endpoints: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Announced:
     """An endpoint has a new head."""
 
@@ -149,4 +156,6 @@ class OutOfReach:
     height: int
 
 
-Event: TypeAlias = Answered | Reorg | Dropped | Nonsense | Live | Announced | WitnessSays | Incomplete | LogMismatch | NoSample | OutOfReach
+Event: TypeAlias = (
+    Answered | Reorg | Dropped | Nonsense | Live | Sought | Announced | WitnessSays | Incomplete | LogMismatch | NoSample | OutOfReach
+)

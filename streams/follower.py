@@ -164,7 +164,7 @@ class Follower:
 
     def events(self) -> list[Event]:
         """What happened since the last time, for metrics and the log."""
-        events, self._events = [*self._heads.take(), *self._events], []
+        events, self._events = [*self._endpoints.sought(), *self._heads.take(), *self._events], []
         return events
 
     def wake_at(self) -> float:

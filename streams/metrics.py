@@ -69,6 +69,12 @@ class ProcessMetrics:
 
     def _of_endpoints(self, registry: CollectorRegistry, endpoint: tuple[str]) -> None:
         self.endpoint_up = Gauge("pulse_endpoint_up", "Whether the endpoint is connected and talking.", endpoint, registry=registry)
+        self.endpoint_wanted = Gauge(
+            "pulse_endpoint_wanted",
+            "Whether the endpoint should be connected: the leader, those before it on the list, and the witnesses.",
+            endpoint,
+            registry=registry,
+        )
         self.endpoint_reconnects = Counter(
             "pulse_endpoint_reconnects_total", "Connections that were opened again.", endpoint, registry=registry
         )
@@ -102,6 +108,7 @@ class ProcessMetrics:
         """Shows the endpoints' series from the start: down, nothing counted."""
         for endpoint in endpoints:
             self.endpoint_up.labels(endpoint).set(0)
+            self.endpoint_wanted.labels(endpoint).set(0)
             self.endpoint_reconnects.labels(endpoint)
             self.node_faults.labels(endpoint)
             for verdict in VERDICTS:

@@ -5,7 +5,20 @@ import time
 import structlog
 
 from streams.account import Account
-from streams.events import Announced, Dropped, Event, Incomplete, Live, LogMismatch, Nonsense, NoSample, OutOfReach, Reorg, WitnessSays
+from streams.events import (
+    Announced,
+    Dropped,
+    Event,
+    Incomplete,
+    Live,
+    LogMismatch,
+    Nonsense,
+    NoSample,
+    OutOfReach,
+    Reorg,
+    Sought,
+    WitnessSays,
+)
 from streams.follower import Follower
 from streams.metrics import ProcessMetrics
 from streams.tasks import Answered
@@ -20,6 +33,7 @@ class Observer:
         self._follower = follower
         self._metrics = metrics
         self._seen: set[str] = set()
+        self._known_endpoints: frozenset[str] = frozenset()
         self._silent: set[str] = set()
         self.account = Account()
 
@@ -27,12 +41,12 @@ class Observer:
         """Take one event."""
         self.account = self.account.after(event, int(time.time()))
         match event:
-            case Answered() | Live() | Announced() | WitnessSays() | Dropped() | Nonsense():
+            case Answered() | Live() | Sought() | Announced() | WitnessSays() | Dropped() | Nonsense():
                 self._of_an_endpoint(event)
             case _:
                 self._of_the_chain(event, self._follower.network or "unknown")
 
-    def _of_an_endpoint(self, event: Answered | Live | Announced | WitnessSays | Dropped | Nonsense) -> None:
+    def _of_an_endpoint(self, event: Answered | Live | Sought | Announced | WitnessSays | Dropped | Nonsense) -> None:
         metrics = self._metrics
         match event:
             case Answered(endpoint, method, outcome, seconds):
@@ -40,6 +54,10 @@ class Observer:
                 metrics.rpc_seconds.labels(endpoint, method).observe(seconds)
             case Live(endpoint, native):
                 self._live(endpoint, native=native)
+            case Sought(endpoints):
+                for endpoint in self._known_endpoints | endpoints:
+                    metrics.endpoint_wanted.labels(endpoint).set(endpoint in endpoints)
+                self._known_endpoints |= endpoints
             case Announced(endpoint, height):
                 metrics.endpoint_head_epoch.labels(endpoint).set(height)
             case WitnessSays(endpoint, height, verdict):

@@ -4,6 +4,7 @@ import pytest
 
 from streams.chain import Link
 from streams.endpoints import FIRST_DELAY_SECONDS, LAG_EPOCHS, LONGEST_DELAY_SECONDS, Endpoint, Endpoints, Phase, Target
+from streams.events import Sought
 
 
 def endpoints(*names: str, jitter: float = 0.0) -> Endpoints:
@@ -142,3 +143,17 @@ def test_witnesses_are_kept_beside_the_leader() -> None:
     some.failed(some.all["b"], "no", 0.0, refused=True)
     assert some.wanted(0.0) == {"a": 0, "c": 1, "d": 1}
     assert some.others() == [some.all["c"]]
+
+
+def test_who_should_be_connected_is_told_once() -> None:
+    """Everybody without a leader; then the leader, those before it and the witnesses."""
+    some = Endpoints(("a", "b", "c", "d"), lambda: 0.0, witnesses=1)
+    assert some.sought() == [Sought(frozenset("abcd"))]
+    assert some.sought() == []
+    live(some.all["a"], 10)
+    some.elect()
+    assert some.sought() == [Sought(frozenset("ab"))]
+    live(some.all["c"], 10)
+    some.failed(some.all["a"], "gone", 0.0, refused=False)
+    some.elect()
+    assert some.sought() == [Sought(frozenset("abc"))]

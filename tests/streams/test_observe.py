@@ -16,6 +16,7 @@ from streams.events import (
     NoSample,
     OutOfReach,
     Reorg,
+    Sought,
     WitnessSays,
     doubts,
 )
@@ -29,6 +30,7 @@ EVENTS: list[tuple[Event, str, dict[str, str], float]] = [
     (Answered("own", "eth_chainId", "ok", 0.5), "pulse_rpc_seconds_sum", {"method": "eth_chainId"}, 0.5),
     (Nonsense("own", "a height above its child's"), "pulse_node_faults_total", {}, 1),
     (Live("own", native=True), "pulse_endpoint_up", {}, 1),
+    (Sought(frozenset({"own"})), "pulse_endpoint_wanted", {}, 1),
     (Announced("own", 7), "pulse_endpoint_head_epoch", {}, 7),
     (WitnessSays("own", 7, "same"), "pulse_endpoint_comparisons_total", {"verdict": "same"}, 1),
     (WitnessSays("own", 7, "receipts"), "pulse_endpoint_comparisons_total", {"verdict": "receipts"}, 1),
