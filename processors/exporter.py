@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 
 from processors import page, style
 from processors.catalogue import ROWS, unit_of, watched
+from processors.faults import cancellable
 from processors.readings import Snapshot
 from processors.row import Row
 from processors.samples import Sample
@@ -130,7 +131,8 @@ class Exporter:
         """One read; None where Redis is away or too slow."""
         try:
             async with asyncio.timeout(self._read_timeout_seconds):
-                return await self._read()
+                with cancellable():
+                    return await self._read()
         except AWAY:
             return None
 

@@ -68,26 +68,33 @@ def print_indicators(found: dict[str, Any]) -> None:
 
 def _indicators(network: dict[str, Any]) -> Table:
     title = f"{network['network']}, newest tipset {age(network['age_seconds'])} old"
-    table = Table(title=title, title_justify="left", caption_justify="left", caption="partial: the window is not covered in full yet")
-    for heading in ("indicator", "window", "value", "trend", "alerts", "state", "coverage"):
-        table.add_column(heading, justify="right" if heading in {"value", "trend", "coverage"} else "left")
+    caption = "state, and how much of the window is covered where that is not all"
+    table = Table(title=title, title_justify="left", caption_justify="left", caption=caption, show_edge=False)
+    table.add_column("indicator", ratio=3)
+    table.add_column("window", no_wrap=True)
+    table.add_column("value", justify="right", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("alerts and trend", ratio=2)
     for row in network["indicators"]:
-        alerts = ", ".join(f"{level['severity']} {level['bound']} {number(level['value'], row['unit'])}" for level in row["thresholds"])
+        levels = [f"{level['severity']} {level['bound']} {number(level['value'], row['unit'])}" for level in row["thresholds"]]
         for window, figure in _shown(row):
+            trend = [_trend(row["trend"])] if row.get("trend") and window == row["watched_window"] else []
             table.add_row(
                 row["title"],
                 window,
                 number(figure["value"], row["unit"]),
-                _trend(row.get("trend")) if window == row["watched_window"] else "",
-                alerts,
-                Text(row["state"], style=_COLOURS.get(row["state"], "dim")),
-                number(figure["coverage"], "ratio"),
+                Text(_state(row["state"], figure["coverage"]), style=_COLOURS.get(row["state"], "dim")),
+                "\n".join([*levels, *trend]),
             )
     return table
 
 
-def _trend(trend: dict[str, Any] | None) -> str:
-    return f"{trend['change'] * 100:+.1f} % of {trend['against']}" if trend else ""
+def _state(state: str, coverage: float | None) -> str:
+    return f"{state} {number(coverage, 'ratio')}" if coverage is not None and coverage < 1 else state
+
+
+def _trend(trend: dict[str, Any]) -> str:
+    return f"{trend['change'] * 100:+.1f} % of {trend['against']}"
 
 
 def _unknown(unknown: dict[str, Any]) -> Table:

@@ -102,7 +102,7 @@ class Answers:
         except (LookupError, TypeError, ValueError, AttributeError, NodeFault, msgspec.MsgspecError) as error:
             raise Refused(BAD_PARAMS, f"{method}: invalid params ({error})") from error
         if method in self._methods:
-            raise Refused(NO_ANSWER, f"{method}: not available, this was not asked when the recording was made")
+            raise Refused(NO_ANSWER, "not available, this was not asked when the recording was made")
         raise Refused(NO_SUCH_METHOD, f"method '{method}' not found")
 
     def canonical(self, now: float) -> list[Link]:

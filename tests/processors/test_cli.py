@@ -58,7 +58,7 @@ BAD_USAGE = [
     (("doctor", "--redis-url", "http://h"), {}, "--redis-url: 'http://h' is not a Redis URL"),
     (("export",), {}, "redis_url: needed"),
     (("run", "--nope"), {}, "No such option: --nope"),
-    (("audit",), {}, "No such command 'audit'"),
+    (("census",), {}, "No such command 'census'"),
     (("replay",), {}, "Missing argument 'FILE'"),
 ]
 

@@ -41,14 +41,14 @@ def _serve() -> Iterator[list[tuple[int, str]]]:
 
 
 def test_table_of_indicators(serve: list[tuple[int, str]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each indicator is one line: value, thresholds, state, coverage."""
+    """Each indicator is one line: value, state, thresholds."""
     monkeypatch.setenv("COLUMNS", "160")
     listen = Listen("127.0.0.1", serve[0][0])
     serve.append((200, f'{{"networks": [{{"network": "mainnet", "age_seconds": 30, "indicators": [{ROW}]}}]}}'))
     print_indicators(fetch(listen))
     printed = capsys.readouterr().out
     assert "mainnet, newest tipset 30 s old" in printed
-    for part in ("Gas share", "24h", "25.00 %", "warning below 30.00 %", "100.00 %"):
+    for part in ("Gas share", "24h", "25.00 %", "warning below 30.00 %"):
         assert part in printed
 
 

@@ -10,7 +10,7 @@ ROWS = {row.metric: row for row in (*TRUTH, *PIPELINE, *THRESHOLDS)}
     "metric,values",
     [
         ("pulse_window_coverage_ratio", [1]),
-        ("pulse_epochs", [88, 8, 3]),
+        ("pulse_epochs", [88, 8, 3, 0]),
         ("pulse_burn_unreconciled_attofil", [7]),
         ("pulse_burn_coverage_ratio", [1]),
         ("pulse_unclassified_gas_share_ratio", [0.1]),

@@ -341,7 +341,7 @@ async def test_windows_that_are_gone_leave_nothing(store: Store, redis: Redis) -
     await chain(store, 1000, 1030)
     await store.configure(OTHER[:1])
     ranges = {key.decode().split(":ranges:")[1].split(":")[0] async for key in redis.scan_iter(match="*:ranges:*")}
-    assert ranges == {"window-5", "before-5", "ledger"}
+    assert ranges == {"window-5", "before-5", "ranked-5", "ledger"}
 
 
 async def test_two_names_for_one_length_are_two_windows(redis: Redis) -> None:

@@ -18,7 +18,7 @@ LEFT = WORLD.grow(on=SECOND)
 RIGHT = WORLD.grow(nulls=1, on=SECOND)
 TOP = WORLD.grow(on=RIGHT)
 """0 - 1 - 2, given up for 3 (2 is a null round) - 4."""
-NOT_ASKED = "eth_getCode: not available, this was not asked when the recording was made"
+NOT_ASKED = "not available, this was not asked when the recording was made"
 EARLY, LATE = 2.0, 4.0
 """At first `LEFT` is the head, and then `TOP`; what is below them is executed."""
 
@@ -187,7 +187,7 @@ def test_state_at_another_block_is_that_which_was_asked(tmp_path: Path, at: tupl
     assert ask(answers, "eth_getBalance", EMITTER, *at) == "0x9"
     assert refusal(answers, "eth_getCode", OTHER_EMITTER, *at) == (
         -32000,
-        "eth_getCode: not available, this was not asked when the recording was made",
+        "not available, this was not asked when the recording was made",
     )
 
 
