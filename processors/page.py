@@ -34,7 +34,9 @@ WORDS: dict[State, str] = {
 
 UNITS: dict[str, tuple[tuple[float, str], ...]] = {
     "gas": ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")),
-    "bytes": tuple((2.0**power, prefix) for power, prefix in ((60, "EiB"), (50, "PiB"), (40, "TiB"), (30, "GiB"), (20, "MiB"))),
+    "bytes": tuple(
+        (2.0**power, prefix) for power, prefix in ((60, "EiB"), (50, "PiB"), (40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB"), (0, "B"))
+    ),
     "FIL": ((1e9, "G FIL"), (1e6, "M FIL"), (1, "FIL")),
 }
 """Prefixes by unit, the largest first."""
