@@ -25,7 +25,6 @@ from streams.connections import Address, Connections
 from streams.errors import PulseError, StoreFault, Superseded
 from streams.events import Position
 from streams.follower import Follower
-from streams.memory import Memory
 from streams.metrics import ProcessMetrics, process_registry
 from streams.observe import Observer
 from streams.publish import RESERVED_EPOCHS, Publisher
@@ -63,7 +62,7 @@ class RedisLedger:
         self._metrics = metrics
         self._registry = registry or Registry({}, {})
         self._doubted_epochs = min(FINALITY_EPOCHS, look_back_epochs // 2)
-        self._memory = Memory()
+        self._contracts: dict[str, Contract] = {}
         self._chain_id = 0
 
     async def open(self, network: str, chain_id: int) -> Position:
@@ -76,7 +75,7 @@ class RedisLedger:
         async for attempt in patiently():
             with attempt:
                 position = await self._position(store, lease, granted, chain_id)
-        self.store, self._memory, self._chain_id = store, position.memory, chain_id
+        self.store, self._contracts, self._chain_id = store, dict(position.memory.contracts), chain_id
         log.info("leading", network=network, incarnation=granted.token, published=len(position.published))
         return position
 
@@ -139,6 +138,7 @@ class RedisLedger:
             with attempt:
                 if self.store is not None:
                     await self.store.save_contracts(contracts)
+        self._contracts |= {contract.address: contract for contract in contracts}
 
     async def hold(self) -> None:
         """Renew the lease, as soon as there is one, until cancelled."""
@@ -150,7 +150,7 @@ class RedisLedger:
         if self.store is not None:
             await self.store.configure(self._windows)
             await self.store.write_facts(self._facts(self._chain_id))
-            await self.store.save_contracts(list(self._memory.contracts.values()))
+            await self.store.save_contracts(self._contracts.values())
 
     async def close(self) -> None:
         """Give the lease back."""
