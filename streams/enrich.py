@@ -19,7 +19,7 @@ from streams.records import Address, Child, Contract, Hash, Log, LogsRecord, Mes
 from streams.rpc import Answer, Call, RpcError
 from streams.tasks import Fetch, gather
 from streams.traces import Inside, Tracing, fetch_traces, inside
-from streams.wire import EAM, Actor, EthBlock, NativeEvent, NativeReceipt, Receipt, read
+from streams.wire import EAM, Actor, EthBlock, NativeEvent, NativeReceipt, Receipt, Tipset, read
 
 _EVM_EVENT_KEYS = frozenset(("t1", "t2", "t3", "t4", "d"))
 
@@ -46,12 +46,13 @@ def assemble(link: Link, child: Link | None, memory: Memory, *, native: bool, tr
     Raises:
         NodeFault: the node answered for another tipset, or not at all.
     """
+    child, keyless = (yield from _with_key(child)) if native and child is not None else (child, None)
     native = native and child is not None and bool(child.key)
     bodies: list[Fetch[Any]] = [_body(link, child if native else None, memory), fetch_traces(link, tracing)]
     (block, receipts, natives, rise), traces = yield from gather(bodies)
     by_hash = {receipt.transaction_hash.lower(): receipt for receipt in receipts}
     told = inside(traces, link, by_hash, tracing)
-    complaint = _count_complaint(block, by_hash, natives if not isinstance(natives, RpcError) else None)
+    complaint = _count_complaint(block, by_hash, natives if not isinstance(natives, RpcError) else None) or keyless
     if isinstance(natives, RpcError):
         complaint, natives = complaint or _unwitnessed("ChainGetParentReceipts", natives), None
     made = created(block, by_hash, natives if complaint is None else None, told)
@@ -64,6 +65,19 @@ def assemble(link: Link, child: Link | None, memory: Memory, *, native: bool, tr
     if complaint is None and natives is not None:
         complaint = yield from _events_complaint(block, by_hash, natives, memory)
     return Assembled(link, block, by_hash, rise, complaint, made.without(old), told, rails)
+
+
+def _with_key(child: Link) -> Fetch[tuple[Link, str | None]]:
+    """A tipset with its key, without which nothing native can be asked; where the node does not tell it, a complaint."""
+    if child.key:
+        return child, None
+    (answer,) = yield (Call("Filecoin.ChainGetTipSetAfterHeight", (child.height, [])),)
+    if answer.error is not None:
+        return child, None if answer.error.unserved else _unwitnessed("ChainGetTipSetAfterHeight", answer.error)
+    found = Link.of_tipset(read(answer.required(), Tipset, "ChainGetTipSetAfterHeight"))
+    if found.hash != child.hash:
+        return child, f"the key of the tipset {child.hash} on top is not known, so nothing tells that the receipts are whole"
+    return found, None
 
 
 _Natives: TypeAlias = list[NativeReceipt] | RpcError | None

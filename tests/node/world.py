@@ -189,7 +189,7 @@ class Node:
         }
 
     def _by_key(self, key: list[dict[str, str]]) -> Tip:
-        return self.world.by_hash[tipset_hash([Cid(one["/"]) for one in key])]
+        return self.world.by_hash[tipset_hash([Cid(one["/"]) for one in key])] if key else self.head
 
     def _by_block(self, block: dict[str, str]) -> Tip:
         return self._by_key([block])

@@ -161,7 +161,7 @@ class Node:
         return self._checked(tip)
 
     def _key(self, key: list[dict[str, str]]) -> Tip:
-        tip = self.chain.by_hash.get(tipset_hash([Cid(one["/"]) for one in key]))
+        tip = self.chain.by_hash.get(tipset_hash([Cid(one["/"]) for one in key])) if key else self.head
         if tip is None:
             raise No(-32000, "blockstore: block not found")
         return self._checked(tip)

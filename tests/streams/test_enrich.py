@@ -86,14 +86,26 @@ def test_balances_are_asked_once_for_neighbours() -> None:
     assert [call.method for call in asked].count("Filecoin.StateGetActor") == 1
 
 
-@pytest.mark.parametrize("child", [None, link(CHILD_TIP, keyed=False)])
-def test_without_the_key_of_a_child_only_eth_is_asked(child: Link | None) -> None:
+def test_without_a_child_only_eth_is_asked() -> None:
     """So it is on an eth-only node, and for a head that nothing lies on yet."""
     asked: list[Call] = []
-    one = ask(assemble(link(TIP), child, Memory(), native=True), lotus(), asked)
+    one = ask(assemble(link(TIP), None, Memory(), native=True), lotus(), asked)
     assert not [call for call in asked if call.method.startswith("Filecoin.")]
     assert (one.complaint, one.burnt_rise_attofil) == (None, None)
     assert assembled(by_node(Node(WORLD, native=False)), native=False).burnt_rise_attofil is None
+
+
+def test_the_key_of_a_child_is_asked_for() -> None:
+    """A child that is known by its eth hash alone gets its key; where the node tells another or none, nothing vouches for the receipts."""
+    eth = assemble(link(TIP), link(CHILD_TIP, keyed=False), Memory(), native=True)
+    assert ask(eth, lotus()).burnt_rise_attofil == RISE
+    other = but(lotus(), ChainGetTipSetAfterHeight=lambda said: said | {"Cids": said["Cids"] + said["Cids"]})
+    eth = assemble(link(TIP), link(CHILD_TIP, keyed=False), Memory(), native=True)
+    assert "is not known, so nothing tells" in str(ask(eth, other).complaint)
+    for code, complains in ((-32000, True), (-32601, False)):
+        eth = assemble(link(TIP), link(CHILD_TIP, keyed=False), Memory(), native=True)
+        told = ask(eth, lambda call, code=code: refused(call, code) if "AfterHeight" in call.method else lotus()(call))  # type: ignore[misc]
+        assert (told.complaint is not None) == complains
 
 
 @pytest.mark.parametrize("before_too", [True, False])
