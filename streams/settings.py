@@ -9,11 +9,11 @@ import os
 import re
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -56,10 +56,25 @@ def shown_url(url: str) -> str:
         host = parts.netloc.rpartition("@")[2]
     except ValueError:
         return "***"
+    if "@" in parts.path and not parts.netloc:
+        return f"***@{parts.path.rpartition('@')[2]}"  # misspelt: whatever stands there may be a password
     path = "/".join("***" if _KEY_LIKE.fullmatch(segment) else segment for segment in parts.path.split("/"))
     user = "***@" if "@" in parts.netloc else ""
     separator = "://" if "://" in url else ":"
     return f"{parts.scheme}{separator}{user}{host}{path}{'?***' if parts.query else ''}"
+
+
+SHORTEST_KEY = 6
+"""Characters of a query value that may be a key: hiding shorter ones, such as db=0, would make logs unreadable."""
+
+
+def _secrets_in(url: str) -> Iterator[str]:
+    """What `shown_url` hides: a library may log the parts by themselves."""
+    parts = urlsplit(url)
+    if parts.password:
+        yield from {parts.password, unquote(parts.password)}
+    yield from (value for _, value in parse_qsl(parts.query) if len(value) >= SHORTEST_KEY)
+    yield from (segment for segment in parts.path.split("/") if _KEY_LIKE.fullmatch(segment))
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,8 +290,8 @@ class Settings(BaseSettings):
     def secrets(self) -> tuple[str, ...]:
         """What must never be logged."""
         tokens = [node.token.get_secret_value() for node in self.nodes if node.token]
-        password = urlsplit(self.redis_url.get_secret_value()).password if self.redis_url else None
-        return tuple(secret for secret in [*tokens, password] if secret)
+        urls = [node.url for node in self.nodes] + ([self.redis_url.get_secret_value()] if self.redis_url else [])
+        return tuple(dict.fromkeys(secret for secret in [*tokens, *(secret for url in urls for secret in _secrets_in(url))] if secret))
 
 
 def _unknown(key: str, where: str, allowed: Sequence[str]) -> UsageError:

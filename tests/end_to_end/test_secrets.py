@@ -1,0 +1,115 @@
+"""What is secret stays so: planted tokens and passwords are looked for in everything that a process says, serves and stores."""
+
+import asyncio
+import signal
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import aiohttp
+import pytest
+from redis.asyncio import Redis
+
+from benchmarks.servers import server
+from streams.recording import load
+from streams.replay import ReplayNode
+from tests.end_to_end.product import COMMAND, free_port, metric
+
+TOKEN, PASSWORD, USER_PASSWORD, QUERY = "tkn-7f3a9c51d2", "redispw-51ab77e0", "nodepw-90c1aa34", "apikey-3e8844f1"
+PLANTED = (TOKEN, PASSWORD, USER_PASSWORD, QUERY)
+PATHS = ("/", "/metrics", "/api/indicators", "/healthz", "/readyz", "/nothing-here")
+SECONDS = 40.0
+pytestmark = pytest.mark.timeout(120)
+
+
+async def started(*flags: str, command: str = "run", **environment: str) -> asyncio.subprocess.Process:
+    """The product, as talkative as it can be."""
+    return await asyncio.create_subprocess_exec(
+        *(COMMAND, command, *flags), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, limit=2**24
+    )
+
+
+async def said(process: asyncio.subprocess.Process, seconds: float = SECONDS) -> str:
+    """All that it said until it was told to stop, or stopped."""
+    if process.returncode is None and seconds < SECONDS:
+        await asyncio.sleep(seconds)
+        process.send_signal(signal.SIGTERM)
+    output, _ = await asyncio.wait_for(process.communicate(), SECONDS)
+    return output.decode()
+
+
+def found(where: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Which of the planted secrets stand where."""
+    return [(name, secret) for name, text in where.items() for secret in PLANTED if secret in text]
+
+
+async def stored(redis: Redis) -> str:
+    """Every key and value, as Redis would write them to disk."""
+    keys = [key async for key in redis.scan_iter()]
+    dumps = [await redis.dump(key) for key in keys]
+    return repr(keys) + repr(dumps)
+
+
+async def test_a_run_that_works_tells_none() -> None:
+    """Token and passwords in use: not in the log at its most talkative, not over HTTP, not in Redis."""
+    port = free_port()
+    with server() as one:
+        async with ReplayNode(load("devnet"), pace=50, token=TOKEN) as node, Redis(unix_socket_path=one.socket) as admin:
+            await admin.config_set("requirepass", PASSWORD)
+            url = f"{node.url}?key={QUERY}"
+            process = await started(
+                *("--node", f"own={url}", "--redis-url", f"unix://:{PASSWORD}@{one.socket}", "--listen", f"127.0.0.1:{port}"),
+                *("--log-level", "debug"),
+                FVM_PULSE_TOKEN_OWN=TOKEN,
+            )
+            served = {}
+            async with aiohttp.ClientSession() as session:
+                for path in PATHS:
+                    await metric(port, "pulse_processed_epoch", 1)
+                    async with session.get(f"http://127.0.0.1:{port}{path}") as response:
+                        served[path] = await response.text() + repr(response.headers)
+            async with Redis(unix_socket_path=one.socket, password=PASSWORD) as client:
+                served["redis"] = await stored(client)
+            served["log"] = await said(process, 1)
+    assert "pulse_processed_epoch" in served["/metrics"]
+    assert "following" in served["log"]
+    assert found(served) == []
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+async def test_a_run_that_fails_tells_none(tmp_path: Path, form: str) -> None:
+    """A token that is refused, a node that is not there, a Redis that is not there or wants another password."""
+    async with ReplayNode(load("devnet"), token="another") as node:
+        url = f"{node.url}?key={QUERY}"
+        gone = f"ws://someone:{USER_PASSWORD}@127.0.0.1:1/rpc/v1?key={QUERY}"
+        loud = ("--listen", "127.0.0.1:0", "--log-level", "debug", "--log-format", form, "--data-dir", str(tmp_path))
+        texts = {
+            "refused": await said(await started("--node", f"own={url}", *loud, FVM_PULSE_TOKEN_OWN=TOKEN)),
+            "not there": await said(await started("--node", f"own={gone}", *loud, FVM_PULSE_TOKEN_OWN=TOKEN), 4),
+            "no redis": await said(await started("--node", gone, "--redis-url", f"redis://:{PASSWORD}@127.0.0.1:1", *loud)),
+        }
+    with server() as one:
+        async with Redis(unix_socket_path=one.socket) as admin:
+            await admin.config_set("requirepass", "another")
+        texts["wrong password"] = await said(await started("--node", gone, "--redis-url", f"unix://:{PASSWORD}@{one.socket}", *loud))
+    assert all(texts.values())
+    assert "401" in texts["refused"]
+    assert found(texts) == []
+
+
+async def test_what_is_refused_at_the_start_tells_none(tmp_path: Path) -> None:
+    """A URL that is not one, a key of a file that nobody knows, the doctor's findings."""
+    file = tmp_path / "bad.toml"
+    file.write_text(f'redis_url = "rediss//:{PASSWORD}@host"\n')
+    gone = f"ws://someone:{USER_PASSWORD}@127.0.0.1:1/rpc/v1?key={QUERY}"
+    texts = {
+        "no websocket": await said(await started("--node", f"http://someone:{USER_PASSWORD}@host/?key={QUERY}")),
+        "no redis url": await said(await started("--config", str(file))),
+        "doctor": await said(
+            await started(
+                *("--node", f"own={gone}", "--redis-url", f"redis://:{PASSWORD}@127.0.0.1:1"), command="doctor", FVM_PULSE_TOKEN_OWN=TOKEN
+            )
+        ),
+    }
+    assert all(texts.values())
+    assert found(texts) == []
