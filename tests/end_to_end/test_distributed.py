@@ -54,6 +54,11 @@ async def ends_in_the_recount(store: Store, processes: Fleet, group: str = "fvm-
     await caught_up(store, recount().chain(math.inf), APPLYING_SECONDS)
     await processes.applied(group)
     await check(store, recount())
+    assert (await store.snapshot()).state.latest.keys() >= SAMPLED
+
+
+SAMPLED = {"power:raw_bytes", "power:quality_adjusted_bytes", "burnt:attofil", "network_version"}
+"""Of the state, which travels by its own topic."""
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
