@@ -211,12 +211,8 @@ class DeadLetters:
 
     def __init__(self, brokers: Sequence[str], prefix: str) -> None:
         self._topic = topics.dead_letters_of(prefix)
-        self._producer = AIOKafkaProducer(
-            bootstrap_servers=list(brokers),
-            enable_idempotence=True,
-            compression_type="gzip",
-            max_request_size=topics.LARGEST_RECORD_BYTES,
-        )
+        self._brokers = brokers
+        self._producer: AIOKafkaProducer | None = None
 
     async def put(self, delivery: Delivery, reason: str) -> None:
         """Returns when Kafka has it, however long that takes."""
@@ -228,6 +224,8 @@ class DeadLetters:
         ]
         if delivery.chain_id is not None:
             headers += topics.headers(delivery.network, delivery.chain_id)
+        if self._producer is None:
+            raise RuntimeError("the dead letters are not connected")
         while True:
             try:
                 await self._producer.send_and_wait(self._topic, delivery.value, delivery.key, headers=headers)
@@ -237,10 +235,11 @@ class DeadLetters:
                 await asyncio.sleep(1)
 
     async def __aenter__(self) -> Self:
-        """Connect."""
-        await self._producer.start()
+        """Connect; waits for the brokers."""
+        self._producer = await topics.running_producer(self._brokers)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Disconnect."""
-        await self._producer.stop()
+        if self._producer is not None:
+            await self._producer.stop()

@@ -17,7 +17,7 @@ ANSWERED_SECONDS = 15.0
 SUBJECT = "kafka"
 _UNHEARD = (
     "is a broker up there, reachable from here under the address that it advertises (advertised.listeners),"
-    " and are kafka_security_protocol, kafka_username and the password right?"
+    " with a listener that asks for neither TLS nor a password?"
 )
 
 

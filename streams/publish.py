@@ -236,18 +236,7 @@ class Publisher:
 
     async def _connect(self) -> None:
         """A new producer; waits for the brokers."""
-        async with topics.admin(self._brokers):
-            pass
-        self._producer = AIOKafkaProducer(
-            bootstrap_servers=self._brokers,
-            enable_idempotence=True,
-            acks="all",
-            compression_type="gzip",
-            linger_ms=LINGER_MS,
-            max_batch_size=2**20,
-            max_request_size=topics.LARGEST_RECORD_BYTES,
-        )
-        await self._producer.start()
+        self._producer = await topics.running_producer(self._brokers, acks="all", linger_ms=LINGER_MS, max_batch_size=2**20)
 
     async def _disconnect(self) -> None:
         producer, self._producer = self._producer, None

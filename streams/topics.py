@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
@@ -94,6 +94,33 @@ async def admin(brokers: Sequence[str]) -> AsyncIterator[AIOKafkaAdminClient]:
         yield client
     finally:
         await client.close()
+
+
+async def running_producer(brokers: Sequence[str], **options: Any) -> AIOKafkaProducer:
+    """An idempotent producer that runs; waits for the brokers like `admin`.
+
+    Raises:
+        UsageError: we may not write.
+    """
+    while True:
+        async with admin(brokers):
+            pass
+        producer = AIOKafkaProducer(
+            bootstrap_servers=list(brokers),
+            enable_idempotence=True,
+            compression_type="gzip",
+            max_request_size=LARGEST_RECORD_BYTES,
+            **options,
+        )
+        try:
+            await producer.start()
+        except (KafkaError, OSError, TimeoutError) as error:
+            await producer.stop()
+            if (reason := refusal(error, "write to the topics")) is not None:
+                raise reason from error
+            log.warning("Kafka went away again, trying again", brokers=",".join(brokers), reason=str(error) or type(error).__name__)
+        else:
+            return producer
 
 
 def refusal(error: Exception, what: str) -> UsageError | None:

@@ -11,7 +11,7 @@ import pytest
 from streams import connections as module
 from streams.connections import Address, Connections
 from streams.errors import UsageError
-from streams.events import Dropped, Event, Live, Nonsense, Position
+from streams.events import Dropped, Event, Live, Nonsense, Position, Sought
 from streams.follower import Follower
 from streams.memory import Memory
 from streams.records import Contract, Record, TipsetRecord
@@ -163,7 +163,7 @@ async def test_a_refused_handshake_ends_the_run_if_there_is_no_other_node(status
         with pytest.raises(UsageError, match=f"^no node can be used: {reason}$"):
             await run.connections.run()
         assert len(server.tokens) == 1
-        assert run.events == [Dropped("a", run.reasons()[0], refused=True)]
+        assert run.events == [Sought(frozenset("a")), Dropped("a", run.reasons()[0], refused=True)]
 
 
 async def test_a_url_that_is_none_is_refused() -> None:
