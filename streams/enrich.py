@@ -80,6 +80,9 @@ def _with_key(child: Link) -> Fetch[tuple[Link, str | None]]:
     return found, None
 
 
+_NOTHING = RpcError(message="no result")
+"""Where a node answers with neither a result nor an error."""
+
 _Natives: TypeAlias = list[NativeReceipt] | RpcError | None
 """The native receipts; why the node told none; None where it never does."""
 
@@ -104,7 +107,8 @@ def _body(link: Link, child: Link | None, memory: Memory) -> Fetch[tuple[EthBloc
 def _natives(answer: Answer) -> _Natives:
     if answer.result is not None:
         return read(answer.result, list[NativeReceipt], "ChainGetParentReceipts")
-    return None if answer.error is None or answer.error.unserved else answer.error
+    error = answer.error or _NOTHING
+    return None if error.unserved else error
 
 
 def _unwitnessed(method: str, error: RpcError) -> str:
@@ -163,8 +167,9 @@ def _events_complaint(block: EthBlock, receipts: dict[Hash, Receipt], natives: l
         return None
     answers = yield tuple(Call("Filecoin.ChainGetEvents", (root,)) for _, root in silent)
     for (transaction, _), answer in zip(silent, answers, strict=True):
-        if answer.error is not None and not answer.error.unserved:
-            return _unwitnessed("ChainGetEvents", answer.error)
+        error = answer.error or _NOTHING
+        if answer.result is None and not error.unserved:
+            return _unwitnessed("ChainGetEvents", error)
         events = read(answer.result, list[NativeEvent], "ChainGetEvents") if answer.result is not None else []
         if any({entry.key for entry in event.entries} <= _EVM_EVENT_KEYS for event in events):
             return f"{transaction}: the chain holds its events, the receipt does not"

@@ -15,7 +15,7 @@ from streams.recording import Recording
 from streams.records import Child, LogsRecord, TipsetRecord
 from streams.rpc import Call
 from streams.wire import EAM, Cid
-from tests.node.asking import Answerer, ask, but, by_node, by_recording, refused
+from tests.node.asking import Answerer, ask, but, by_node, by_recording, refused, told
 from tests.node.world import BASE_FEE, BURNT, CONTRACT, GAS_LIMIT, GAS_USED, RISE, SENT, Node, Tip, World
 
 WORLD = World()
@@ -214,6 +214,14 @@ def test_events_that_the_receipt_does_not_show(events: Any, logs: list[Any], rec
     assert (one.complaint is not None) == complains
     reason = "nothing tells" if events is None else "the chain holds its events, the receipt does not"
     assert not complains or reason in str(one.complaint)
+
+
+@pytest.mark.parametrize("method", ["Filecoin.ChainGetParentReceipts", "Filecoin.ChainGetEvents"])
+def test_a_witness_that_answers_nothing_is_missed(method: str) -> None:
+    """A result of null is no word that the receipts are whole."""
+    node = but(lotus(), getBlockReceipts=changed(0, logs=[]), ChainGetParentReceipts=changed(0, EventsRoot=ROOT))
+    one = assembled(lambda call: told(call, None) if call.method == method else node(call))
+    assert "no result (code 0), so nothing tells" in str(one.complaint)
 
 
 @pytest.mark.parametrize("method", ["Filecoin.ChainGetParentReceipts", "Filecoin.ChainGetEvents"])
