@@ -1,7 +1,7 @@
 """The pursuit of a target: what is published, what is known of the chain, and so what has to be asked and published next."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from streams.chain import FINALITY_EPOCHS, Case, Extends, Fork, Gap, Known, Link, Published, Tail, reconcile
 from streams.endpoints import Target
@@ -43,7 +43,8 @@ class Pursuit:
 
         Where this run wanted more than there is (the store lost its beginning), all of it is published anew.
         """
-        self._tail = Tail(() if self._is_lost(since) else self._tail.agreed(published))
+        held = tuple(published)
+        self._tail = Tail(() if self._is_lost(held, since) else self._tail.agreed(held))
         self._since = min((one for one in (since, self._since) if one is not None), default=None)
         tip = self._tail.tip
         self._top = max(self._top, reserved if reserved is not None else -1, tip.height if tip is not None else -1)
@@ -53,12 +54,14 @@ class Pursuit:
         self.path.clear()
         self.rewind_to, self.gap, self.stale = None, None, True
 
-    def _is_lost(self, since: int | None) -> bool:
+    def _is_lost(self, held: Sequence[Published], since: int | None) -> bool:
         """Whether a store whose lowest height is `since` lacks something that this run has published and could publish again."""
         tip = self._tail.tip
-        if self._since is None or tip is None:
+        if self._since is None or (tip is None and since is None):
             return False
-        return since is None or since > max(self._since, tip.height - self._look_back_epochs)
+        # Told twice of the same loss, the second time the tail is empty already: what the store holds then tells how far to look back.
+        newest = tip.height if tip is not None else max((one.height for one in held), default=self._since)
+        return since is None or since > max(self._since, newest - self._look_back_epochs)
 
     def learn(self, link: Link) -> None:
         """The place of a tipset is known; one that tells its keys is preferred."""

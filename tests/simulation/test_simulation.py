@@ -12,6 +12,7 @@ FOUND = {
     "an older Redis that was written to before the resume looked like a chain": 156,
     "a resume forgot contracts of tipsets that were asked about already": 112,
     "a fork below the start, of which less was published again than before": 58,
+    "a lost beginning that was told twice was taken for the whole": 1001,
 }
 """What went wrong, and a seed that showed it."""
 

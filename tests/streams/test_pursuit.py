@@ -292,3 +292,21 @@ def test_a_store_that_lost_its_beginning_is_filled_again() -> None:
     pursuit.replan(Target(links[-1].hash, (), (), 59))
     assert not pursuit.path
     assert pursuit.rewound(59) == (300, 0)
+
+
+def test_a_lost_beginning_told_twice_is_still_lost() -> None:
+    """A second resume before anything is published anew does not take the store's rest for the whole."""
+    pursuit = Pursuit(2000)
+    pursuit.resume((), None)
+    links = [Link(height, f"0x{height:064x}", f"0x{height - 1:064x}") for height in range(50, 60)]
+    for link in links:
+        pursuit.learn(link)
+    pursuit.replan(Target(links[0].hash, (), (), 50))
+    pursuit.published(links[0])
+    pursuit.replan(Target(links[-1].hash, (), (), 59))
+    for link in links[1:]:
+        pursuit.published(link)
+    for _ in range(2):
+        pursuit.resume([Published(59, links[-1].hash)], None, 59)
+    pursuit.replan(Target(links[-1].hash, (), (), 59))
+    assert [link.height for link in pursuit.path] == list(range(50, 60))
