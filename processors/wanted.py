@@ -1,13 +1,11 @@
 """What commands ask of the follower about the past, and what it says of it: small keys in Redis."""
 
 from collections.abc import Iterable
-from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from streams.errors import StoreFault
+from processors.faults import faults
 
 SILENT_SECONDS = 15.0
 """After how long without a word a follower is taken for gone."""
@@ -27,14 +25,6 @@ class Progress(NamedTuple):
     out_of_reach: int | None
 
 
-@contextmanager
-def _faults() -> Any:
-    try:
-        yield
-    except (RedisError, OSError) as error:
-        raise StoreFault(f"Redis is away: {error}") from error
-
-
 class Wanted:
     """The wishes of one network. Every method raises StoreFault where Redis is away or refuses."""
 
@@ -45,45 +35,45 @@ class Wanted:
 
     async def want(self, floor: int) -> None:
         """Fill down to `floor`; a lower one that is wanted already stays."""
-        with _faults():
+        with faults():
             await self._redis.eval(_LOWER, 1, self._floor, floor)
 
     async def floor(self) -> int | None:
         """The lowest height that is wanted, None if nobody asked."""
-        with _faults():
+        with faults():
             found = await self._redis.get(self._floor)
         return None if found is None else int(found)
 
     async def reached(self, floor: int) -> None:
         """The wish is done, if it still is this one."""
-        with _faults():
+        with faults():
             await self._redis.eval(_REACHED, 1, self._floor, floor)
 
     async def want_again(self, heights: Iterable[int]) -> None:
         """Fetch and write these heights again."""
-        with _faults():
+        with faults():
             await self._redis.sadd(self._again, *heights)
 
     async def again(self) -> frozenset[int]:
         """The heights to be written again."""
-        with _faults():
+        with faults():
             return frozenset(int(height) for height in await self._redis.smembers(self._again))
 
     async def written(self, heights: Iterable[int]) -> None:
         """These heights were written again."""
         if heights := list(heights):
-            with _faults():
+            with faults():
                 await self._redis.srem(self._again, *heights)
 
     async def tell(self, progress: Progress) -> None:
         """Say that somebody follows, and how far it got."""
         reach = "" if progress.out_of_reach is None else progress.out_of_reach
-        with _faults():
+        with faults():
             await self._redis.hset(self._progress, mapping={"seen_at": progress.seen_at, "tip": progress.tip, "out_of_reach": reach})
 
     async def progress(self) -> Progress | None:
         """What the follower last said, None if there never was one."""
-        with _faults():
+        with faults():
             found = await self._redis.hgetall(self._progress)
         if not found:
             return None
