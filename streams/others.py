@@ -1,6 +1,6 @@
 """The live endpoints besides the leader, put to use: they compare, vouch for receipts, and answer where the leader is slow."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice
 from typing import TypeAlias
@@ -19,7 +19,7 @@ from streams.witnesses import Compared, Seen, Vouched, Witnesses, compare, diges
 KINDS = frozenset(("compare", "vouch", "hedge"))
 """Keys of the questions that only others are asked: one of these that fails says nothing about the plan."""
 
-Asked: TypeAlias = Iterator[tuple[Endpoint, Question]]
+Asked: TypeAlias = Iterable[tuple[Endpoint, Question]]
 
 
 class Others:
@@ -28,7 +28,7 @@ class Others:
     def __init__(self, endpoints: Endpoints, policy: Policy) -> None:
         self._endpoints = endpoints
         self._hedge_after_seconds = policy.hedge_after_seconds
-        self._compares = policy.witnesses > 0
+        self._compares = policy.witnesses > 0 and len(endpoints.all) > 1
         self._witnesses = Witnesses(policy.compare_depth_epochs)
         self._quorum = Quorum(policy.receipts_quorum)
 
@@ -37,12 +37,12 @@ class Others:
         """The preferred one of them."""
         return next(iter(self._endpoints.others()), None)
 
-    def hold(self, assembled: Assembled) -> Asked:
+    def hold(self, assembled: Assembled) -> list[tuple[Endpoint, Question]]:
         """Keep a tipset until it is `settled`; what to ask about it of those that may know it."""
         link = assembled.link
         higher = {one.name: one for one in self._endpoints.others() if one.target and one.target.head_height > link.height}
-        for name in self._quorum.hold(assembled, higher):
-            yield higher[name], (("vouch", link.hash), partial(vouch, link.hash))
+        asked = self._quorum.hold(assembled, higher)
+        return [(higher[name], (("vouch", link.hash), partial(vouch, link.hash))) for name in asked]
 
     def settled(self) -> Iterator[Assembled]:
         """The tipsets that need not wait for anybody any more."""
@@ -77,14 +77,17 @@ class Others:
         """Everything above `height` is undone."""
         self._witnesses.rewound(height)
 
-    def questions(self, leader: Endpoint, pursuit: Pursuit, memory: Memory, tasks: Tasks, now: float) -> Asked:
+    def questions(
+        self, leader: Endpoint, pursuit: Pursuit, memory: Memory, tasks: Tasks, now: float
+    ) -> Iterator[tuple[Endpoint, Question]]:
         """What to compare now, and the tipset that holds up the path where the leader has been too slow about it."""
         others = {one.name: one for one in self._endpoints.others()}
         for name, seen in self._witnesses.next({name: one.target.head_height for name, one in others.items() if one.target}):
             yield others[name], (("compare", seen.hash), partial(compare, seen))
-        if self.first is None or not pursuit.path:
+        other = self.first
+        if other is None or not pursuit.path:
             return
         link, *above = islice(pursuit.path, 2)
         if tasks.waiting_seconds(leader.name, ("tipset", link.hash), now) >= self._hedge_after_seconds:
             child = above[0] if above else leader.head
-            yield self.first, (("hedge", link.hash), partial(assemble, link, child, memory, native=self.first.native))
+            yield other, (("hedge", link.hash), partial(assemble, link, child, memory, native=other.native))

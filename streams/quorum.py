@@ -35,7 +35,8 @@ class Quorum:
     def hold(self, assembled: Assembled, others: Iterable[str]) -> list[str]:
         """Keep a tipset back; whom to ask to vouch for it."""
         asked = list(others) if self._needed > 1 else []
-        self._held[assembled.link.hash] = _Held(assembled, digest(assembled.receipts.values()), set(asked))
+        own = digest(assembled.receipts.values()) if asked else b""
+        self._held[assembled.link.hash] = _Held(assembled, own, set(asked))
         return asked
 
     def vouched(self, name: str, block: Hash, said: bytes | None) -> None:
