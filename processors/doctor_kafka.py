@@ -108,10 +108,9 @@ class _Kafka:
         code = answer.topic_errors[0][1]
         if not code:
             return Finding(SUBJECT, "permission to make topics", "ok", "granted")
-        advice = f"allow Create on topics {self.settings.topic_prefix}.*, or make them yourself"
         outcome: Outcome = "failed" if needed else "note"
-        if not needed:
-            advice = "nothing to do: all topics are there"
+        make = f"allow Create on topics {self.settings.topic_prefix}.*, or make them yourself"
+        advice = make if needed else "nothing to do: all topics are there"
         return Finding(SUBJECT, "permission to make topics", outcome, for_code(code).__name__, advice)
 
     async def _may_join(self) -> Finding:

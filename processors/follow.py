@@ -82,9 +82,8 @@ class RedisLedger:
     async def _position(self, store: Store, lease: Lease, granted: Granted, chain_id: int) -> Position:
         await store.configure(self._windows)
         await store.write_facts(self._facts(chain_id))
-        published, since = (await lease.tips(), None) if granted.settled else await held(store)
-        if granted.known:
-            published = await lease.tips()
+        stored, since = ((), None) if granted.settled else await held(store)
+        published = await lease.tips() if granted.known else stored
         reserved = await store.reserved()
         if reserved is not None and not granted.settled:
             # What Redis forgot of a reservation. Anything higher would be overwritten as the chain gets there.

@@ -14,7 +14,7 @@ from processors.economy import DIRECTIONS, Economy
 from processors.growth import YEAR_EPOCHS, annualised, growth
 from processors.readings import Sample as Point
 from processors.readings import Snapshot, WindowReading
-from processors.samples import Sample, Samples, per_window, ratio, windows
+from processors.samples import Sample, Samples, against_before, per_window, ratio, windows
 from streams.prices import NAME as PRICE
 
 FACT = "economy"
@@ -279,18 +279,11 @@ def _paid(window: WindowReading) -> int:
     return window.sums.get("payments:usd_e18", 0)
 
 
-def _payment_growth(window: WindowReading) -> float | None:
-    before = window.prior_sums.get("payments:usd_e18", 0)
-    if window.coverage < 1 or window.prior_coverage < 1:
-        return None
-    return ratio(_paid(window) - before, before)
-
-
 payments_usd = _paying(lambda window: _paid(window) / E18)
 """What was paid for storage in stablecoins."""
 payments_annualized_usd = _paying(lambda window: _paid(window) * YEAR_EPOCHS / window.epochs / E18 if window.coverage == 1 else None)
 """The same as a rate a year, of windows that are known in full."""
-payments_growth = _paying(_payment_growth)
+payments_growth = _paying(lambda window: against_before(window, _paid(window), window.prior_sums.get("payments:usd_e18", 0)))
 """Against the window just before, where both are known in full."""
 payers = _paying(lambda window: window.distinct.get("payer", 0))
 """Who paid."""

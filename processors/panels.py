@@ -126,12 +126,13 @@ def of_row(row: Row) -> timeseries.Panel:
     series = f"{row.metric}{{{matchers}}}"
     shown = [label for label in row.labels if label != "window" or not row.counted]
     parts = bool(shown) and set(shown) <= PARTS
-    by = ", ".join([*(["network"] if row.chain else ["job"]), *shown])
+    labels = ["network" if row.chain else "job", *shown]
+    by = ", ".join(labels)
     if row.kind == "counter":
         expr = f"max by ({by}) (rate({series}[$__rate_interval]))"
     else:
         expr = f"max by ({by}) ({series})" + (" > 0" if parts else "")
-    targets = [(expr, legend([*(["network"] if row.chain else ["job"]), *shown]))]
+    targets = [(expr, legend(labels))]
     for indicator in row.indicators:
         if not indicator.baseline_days:
             level = f'max by (bound, severity) (fvm_indicator_threshold{{{CHAIN},indicator="{indicator.name}"}})'

@@ -137,21 +137,21 @@ def unclassified_share(window: WindowReading) -> float | None:
 
 def project_growth(window: WindowReading) -> float | None:
     """Active projects against the window just before."""
-    return _growth(window, window.distinct.get("project", 0), window.prior_distinct.get("project", 0))
+    return against_before(window, window.distinct.get("project", 0), window.prior_distinct.get("project", 0))
 
 
 def deployer_growth(window: WindowReading) -> float | None:
     """Deployers against the window just before."""
-    return _growth(window, window.distinct.get("deployer", 0), window.prior_distinct.get("deployer", 0))
+    return against_before(window, window.distinct.get("deployer", 0), window.prior_distinct.get("deployer", 0))
 
 
 def deployment_growth(window: WindowReading) -> float | None:
     """Contracts that messages created against the window just before."""
-    return _growth(window, window.sums.get("deployments:direct", 0), window.prior_sums.get("deployments:direct", 0))
+    return against_before(window, window.sums.get("deployments:direct", 0), window.prior_sums.get("deployments:direct", 0))
 
 
-def _growth(window: WindowReading, now: int, before: int) -> float | None:
-    """Both windows must be known in full."""
+def against_before(window: WindowReading, now: int, before: int) -> float | None:
+    """Growth against the window just before; both must be known in full."""
     return ratio(now - before, before) if window.coverage >= 1 and window.prior_coverage >= 1 else None
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 from msgspec import Meta, Struct, field
 
 from streams.errors import NodeFault
-from streams.rpc import NO_SUCH_METHOD, Answer, Call
+from streams.rpc import Answer, Call
 from streams.sampling import Moment, Probe
 from streams.tasks import Fetch
 from streams.wire import Actor, Quantity, read
@@ -187,7 +187,7 @@ def _minted(answer: Answer) -> dict[str, int]:
 
 def _is_unserved(answer: Answer) -> bool:
     error = answer.error
-    return error is not None and (error.code == NO_SUCH_METHOD or "method" in error.message.lower())
+    return error is not None and (error.unserved or "method" in error.message.lower())
 
 
 def _actor(address: str, moment: Moment) -> Call:
