@@ -23,6 +23,7 @@ import structlog
 from redis.asyncio import Redis
 
 from processors.faults import faults
+from processors.script import RUN_ID
 from streams.chain import FINALITY_EPOCHS, Published
 from streams.errors import StoreFault, Superseded
 
@@ -37,10 +38,9 @@ DOUBT_SECONDS = 2 * RENEW_SECONDS
 KEPT_TIPS = 2000
 """Tipsets on the ledger: more than twice finality."""
 
-_RUN = "local run = redis.call('INFO', 'server'):match('run_id:(%x+)')\n"
 
 _ACQUIRE = (
-    _RUN
+    RUN_ID
     + """
 if redis.call('EXISTS', KEYS[1]) == 1 then return {'held'} end
 local last, by = redis.call('GET', KEYS[2]) or '0', redis.call('GET', KEYS[5])
@@ -63,7 +63,7 @@ return {'granted', token, known and 1 or 0, settled and 1 or 0, run}
 )
 
 _FENCED = (
-    _RUN
+    RUN_ID
     + """
 local newest = redis.call('GET', KEYS[2]) or '0'
 if tonumber(newest) > tonumber(ARGV[1]) then return 0 end
@@ -87,7 +87,7 @@ return 1
 )
 
 _WRITE_AGAIN = (
-    _RUN
+    RUN_ID
     + """
 if tonumber(redis.call('GET', KEYS[2]) or '0') > tonumber(ARGV[1]) then return false end
 redis.call('SET', KEYS[2], ARGV[1])

@@ -17,6 +17,7 @@ import structlog
 from redis.asyncio import Redis
 
 from processors.faults import faults
+from processors.script import RUN_ID
 from streams import topics
 from streams.errors import StoreFault
 
@@ -25,16 +26,15 @@ log = structlog.get_logger(__name__)
 Partition: TypeAlias = tuple[str, int]
 """A topic and a number."""
 
-_RUN = "local run = redis.call('INFO', 'server'):match('run_id:(%x+)')\n"
 _OPEN = (
-    _RUN
+    RUN_ID
     + """
 redis.call('HSETNX', KEYS[1], 'born', ARGV[1])
 return {run .. ' ' .. redis.call('HGET', KEYS[1], 'born'), redis.call('HGETALL', KEYS[1])}
 """
 )
 _KEEP = (
-    _RUN
+    RUN_ID
     + """
 if run .. ' ' .. (redis.call('HGET', KEYS[1], 'born') or '') ~= ARGV[1] then return 0 end
 for i = 2, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end

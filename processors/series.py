@@ -7,17 +7,15 @@ that (history that is filled in) takes its place among the points. One call of a
 """
 
 from collections.abc import Mapping, Sequence
-from hashlib import sha1
-from importlib.resources import files
 from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError
 
 from processors.faults import faults
 from processors.readings import Sample, StateReading
-from streams.errors import RecordFault, StoreFault
+from processors.script import Script
+from streams.errors import RecordFault
 from streams.records import Rewind, StateRecord
 
 DAY_EPOCHS, HOUR_EPOCHS = 2880, 120
@@ -37,8 +35,7 @@ BACK_EPOCHS: Mapping[int, int] = {
 MOST_SAMPLES = 1000
 LONGEST_NAME = 200
 
-_SCRIPT = files("processors").joinpath("state.lua").read_text(encoding="utf-8")
-_DIGEST = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+_SCRIPT = Script("state.lua")
 _LIMITS = {
     "kept": KEPT_EPOCHS,
     "hour": HOUR_EPOCHS,
@@ -47,7 +44,6 @@ _LIMITS = {
     "days": DAYS_EPOCHS,
     "fresh": FRESH_EPOCHS,
 }
-_TRIES = 3
 _pack = msgspec.msgpack.Encoder().encode
 _READ = _pack([_LIMITS, [list(BACK_EPOCHS.items())]])
 
@@ -94,20 +90,15 @@ class Series:
 
     def read(self, pipeline: Any) -> None:
         """Put the question for `reading` into a pipeline."""
-        pipeline.evalsha(_DIGEST, len(self._keys), *self._keys, "read", _READ)
+        _SCRIPT.queue(pipeline, self._keys, "read", _READ)
 
     async def load(self) -> None:
         """Give Redis the script."""
-        await self._redis.script_load(_SCRIPT)
+        await _SCRIPT.load(self._redis)
 
     async def _call(self, command: str, argument: Sequence[Any]) -> Any:
         with faults():
-            for _ in range(_TRIES):
-                try:
-                    return await self._redis.evalsha(_DIGEST, len(self._keys), *self._keys, command, _pack([_LIMITS, argument]))
-                except NoScriptError:
-                    await self.load()
-        raise StoreFault("Redis loses its scripts as fast as it gets them")
+            return await _SCRIPT.call(self._redis, self._keys, command, _pack([_LIMITS, argument]))
 
 
 def reading(answer: Sequence[Any]) -> StateReading:

@@ -10,8 +10,6 @@ Redis 6.2 or later, or Valkey, also as a cluster: every key of a network lives i
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from hashlib import sha1
-from importlib.resources import files
 from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 import msgspec
@@ -23,6 +21,7 @@ from processors.faults import faults, other_schema
 from processors.folds import Contribution
 from processors.packing import Config
 from processors.readings import Snapshot
+from processors.script import Script
 from processors.series import Series
 from processors.windows import Window
 from streams.errors import RecordFault, StoreFault
@@ -37,8 +36,7 @@ LONGEST_RUN = 500
 
 Outcome: TypeAlias = Literal["applied", "stale", "too_old"]
 
-_SCRIPT = files("processors").joinpath("apply.lua").read_text(encoding="utf-8")
-_DIGEST = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+_SCRIPT = Script("apply.lua")
 _TRIES = 3
 _pack = msgspec.msgpack.Encoder().encode
 _LARGER = """
@@ -218,7 +216,7 @@ class Store:
         with faults(SCHEMA):
             answers = await self._read()
             if any(isinstance(answer, NoScriptError) for answer in answers):
-                await self._redis.script_load(_SCRIPT)
+                await _SCRIPT.load(self._redis)
                 await self.series.load()
                 answers = await self._read()
             for answer in answers:
@@ -238,7 +236,7 @@ class Store:
         pipeline.get(self._keys.config)
         pipeline.hgetall(self._keys.latest)
         for keys in self._keys.script.values():
-            pipeline.evalsha(_DIGEST, len(keys), *keys, "read", _pack([]))
+            _SCRIPT.queue(pipeline, keys, "read", _pack([]))
         self.series.read(pipeline)
         answers: list[Any] = await pipeline.execute(raise_on_error=False)
         return answers
@@ -323,15 +321,13 @@ class Store:
         with faults(SCHEMA):
             for _ in range(_TRIES):
                 try:
-                    answer: list[Any] = await self._redis.evalsha(_DIGEST, len(keys), *keys, command, _pack(argument))
+                    answer: list[Any] = await _SCRIPT.call(self._redis, keys, command, _pack(argument))
                     return answer
-                except NoScriptError:
-                    await self._redis.script_load(_SCRIPT)
                 except ResponseError as error:
                     if self._config is None or not str(error).startswith("UNCONFIGURED"):
                         raise
                     await self._write_config(self._config)
-        raise StoreFault("Redis loses its scripts as fast as it gets them")
+        raise StoreFault("Redis loses its configuration as fast as it gets it")
 
     async def _write_config(self, packed: bytes) -> None:
         await self._redis.sadd(NETWORKS, self._network)
