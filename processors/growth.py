@@ -4,8 +4,8 @@ Samples lie where tipsets were, so the elapsed epochs are counted, not assumed: 
 """
 
 from processors.readings import Sample
+from processors.windows import DAY_EPOCHS
 
-DAY_EPOCHS = 2880
 YEAR_EPOCHS = 365 * DAY_EPOCHS
 
 

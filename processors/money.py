@@ -15,12 +15,13 @@ from processors.growth import YEAR_EPOCHS, annualised, growth
 from processors.readings import Sample as Point
 from processors.readings import Snapshot, WindowReading
 from processors.samples import Sample, Samples, against_before, per_window, ratio, windows
+from processors.windows import DAY_EPOCHS
 from streams.prices import NAME as PRICE
 
 FACT = "economy"
 """Under which name the declarations stand among the facts of a snapshot."""
 E18 = 10**18
-BACK = {"24h": 2880, "7d": 20_160, "30d": 86_400}
+BACK = {"24h": DAY_EPOCHS, "7d": 7 * DAY_EPOCHS, "30d": 30 * DAY_EPOCHS}
 """Windows over which pools are compared with themselves, in epochs."""
 
 

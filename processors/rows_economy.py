@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterator
 
 from processors import samples as s
-from processors.growth import DAY_EPOCHS, annualised, growth, momentary, reward_yield
+from processors.growth import annualised, growth, momentary, reward_yield
 from processors.readings import Sample, Snapshot
 from processors.row import Row
 from processors.samples import ATTOFIL_PER_FIL
 from processors.thresholds import Indicator, Threshold
 from processors.upgrades import Quantity, between, changed
+from processors.windows import DAY_EPOCHS
 
 KINDS: tuple[Quantity, ...] = ("raw", "quality_adjusted")
 BACK = {"7d": 7 * DAY_EPOCHS, "30d": 30 * DAY_EPOCHS, "90d": 90 * DAY_EPOCHS}

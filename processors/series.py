@@ -15,10 +15,10 @@ from redis.asyncio import Redis
 from processors.faults import faults
 from processors.readings import Sample, StateReading
 from processors.script import Script
+from processors.windows import DAY_EPOCHS, HOUR_EPOCHS
 from streams.errors import RecordFault
 from streams.records import Rewind, StateRecord
 
-DAY_EPOCHS, HOUR_EPOCHS = 2880, 120
 KEPT_EPOCHS = DAY_EPOCHS + 900
 """A day, and the deepest reorg."""
 HOURS_EPOCHS = 95 * DAY_EPOCHS

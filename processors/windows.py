@@ -8,7 +8,8 @@ from streams.errors import UsageError
 
 EPOCH_SECONDS = 30
 EPOCHS_PER_UNIT = {"e": 1, "m": 2, "h": 120, "d": 2880}
-LONGEST_EPOCHS = 400 * EPOCHS_PER_UNIT["d"]
+HOUR_EPOCHS, DAY_EPOCHS = EPOCHS_PER_UNIT["h"], EPOCHS_PER_UNIT["d"]
+LONGEST_EPOCHS = 400 * DAY_EPOCHS
 
 _SPELLING = re.compile(r"([1-9][0-9]{0,8})([emhd])", re.ASCII)
 

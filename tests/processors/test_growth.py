@@ -6,8 +6,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from processors.growth import DAY_EPOCHS, YEAR_EPOCHS, annualised, growth, momentary, reward_yield
+from processors.growth import YEAR_EPOCHS, annualised, growth, momentary, reward_yield
 from processors.readings import Sample
+from processors.windows import DAY_EPOCHS
 
 HEIGHTS = st.integers(0, 10**7)
 POWERS = st.integers(10**15, 10**22)

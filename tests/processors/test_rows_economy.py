@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from processors.growth import DAY_EPOCHS
 from processors.readings import Sample, Snapshot, StateReading
 from processors.rows_economy import ECONOMY, window_upgrade
+from processors.windows import DAY_EPOCHS
 
 HEAD = 6_000_000
 SOLSTICE = 6_470_279

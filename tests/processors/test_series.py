@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from processors.readings import Sample, StateReading
-from processors.series import BACK_EPOCHS, DAY_EPOCHS, DAYS_EPOCHS, FRESH_EPOCHS, HOUR_EPOCHS, HOURS_EPOCHS, KEPT_EPOCHS, Points
+from processors.series import BACK_EPOCHS, DAYS_EPOCHS, FRESH_EPOCHS, HOURS_EPOCHS, KEPT_EPOCHS, Points
 from processors.store import Store
-from processors.windows import parse_all
+from processors.windows import DAY_EPOCHS, HOUR_EPOCHS, parse_all
 from streams.errors import RecordFault
 from streams.records import Rewind, StateRecord
 from tests.conftest import running, servers
