@@ -17,9 +17,9 @@ from redis.asyncio import Redis
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
-from processors.backfill import url_of
 from processors.classify import Classifier
 from processors.ledger import MISSING, downwards
+from processors.parts import address_of, url_of
 from processors.readings import Snapshot
 from processors.registry import Registry
 from processors.store import Store, networks
@@ -28,14 +28,14 @@ from streams.errors import NodeFault, StoreFault, UsageError
 from streams.records import Stream
 from streams.rpc import MAX_FRAME_BYTES
 from streams.settings import Node, Settings
+from streams.wire import EAM
 
-EAM = "0xff0000000000000000000000000000000000000a"
 BY_CLASS = ("messages", "failed", "gas", "burn")
 TOTALS = ("all_messages", "all_gas", "all_base_fee_burn", "all_over_estimation_burn")
 REPAIR_SECONDS = 120.0
 SAME_HEAD_SECONDS = 30.0
 ANSWER_SECONDS = 30.0
-_NO_DATA = "0x"
+_NO_CODE = "0x"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Asker:
     async def is_contract(self, address: str) -> bool:
         """Whether there is EVM code at `address`."""
         if address not in self._code:
-            self._code[address] = await self.ask("eth_getCode", address, "latest") != _NO_DATA
+            self._code[address] = await self.ask("eth_getCode", address, "latest") != _NO_CODE
         return self._code[address]
 
 
@@ -171,8 +171,8 @@ async def _compare(settings: Settings, store: Store, node: Node, epochs: int) ->
     for name, length in windows.items():
         recounted = _figures([one for one in chain if head - length < one.height <= head], head - max(head - length, floor))
         held = _held(snapshot, name)
-        compared += len(recounted.keys() | held.keys())
         keys = sorted(recounted.keys() | held.keys())
+        compared += len(keys)
         differences += [Difference(name, key, held[key], recounted[key]) for key in keys if held[key] != recounted[key]]
     wrong = [one.height for one in chain if differences and not await _is_right(store, one)]
     return Audit(head, compared, tuple(differences), tuple(wrong))
@@ -197,10 +197,10 @@ async def _steady(store: Store) -> Snapshot:
 
 
 async def _recount(node: Node, block: str, floor: int, class_of: Callable[[str], str]) -> list[Block]:
-    headers = {"Authorization": f"Bearer {node.token.get_secret_value()}"} if node.token is not None else {}
+    address = address_of(node)
     found: list[Block] = []
     try:
-        async with connect(node.url, additional_headers=headers, max_size=MAX_FRAME_BYTES, compression=None) as socket:
+        async with connect(address.url, additional_headers=address.headers, max_size=MAX_FRAME_BYTES, compression=None) as socket:
             asker = Asker(socket)
             while True:
                 told = await asker.ask("eth_getBlockByHash", block, True)

@@ -9,9 +9,9 @@ from redis.asyncio import Redis
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from processors.embedded import socket_of
 from processors.filling import kept_epochs
 from processors.ledger import missing
+from processors.parts import url_of
 from processors.run import run
 from processors.store import Store, networks
 from processors.wanted import SILENT_SECONDS, Wanted
@@ -76,14 +76,6 @@ async def _beside(following: asyncio.Task[None], settings: Settings, span: Span)
     finally:
         filling.cancel()
         await asyncio.wait([filling])
-
-
-def url_of(settings: Settings) -> str | None:
-    """Where the figures are: the configured Redis, or the private one of a run on the same `data_dir`."""
-    if settings.redis_url is not None:
-        return settings.redis_url.get_secret_value()
-    socket = socket_of(settings.data_dir)
-    return f"unix://{socket}" if socket is not None else None
 
 
 async def _followed(url: str, settings: Settings) -> str | None:

@@ -12,7 +12,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
 
-from processors.embedded import embedded_redis
+from processors.embedded import embedded_redis, socket_of
 from processors.exporter import Exporter
 from processors.faults import cancellable
 from processors.store import Store
@@ -26,7 +26,7 @@ from streams.observe import Observer
 from streams.recording import load
 from streams.replay import ReplayNode
 from streams.sampling import Probe
-from streams.settings import Settings, shown_url
+from streams.settings import Node, Settings, shown_url
 
 log = structlog.get_logger(__name__)
 
@@ -93,6 +93,14 @@ async def connected_redis(settings: Settings) -> AsyncIterator[Redis]:
         yield redis
 
 
+def url_of(settings: Settings) -> str | None:
+    """Where the figures are: the configured Redis, or the private one of a run on the same `data_dir`."""
+    if settings.redis_url is not None:
+        return settings.redis_url.get_secret_value()
+    socket = socket_of(settings.data_dir)
+    return f"unix://{socket}" if socket is not None else None
+
+
 async def _reached(redis: Redis, url: str) -> None:
     """See that there is a Redis that lets us in; one that still reads its file is there."""
     deadline = time.monotonic() + REDIS_START_SECONDS
@@ -115,13 +123,18 @@ async def _reached(redis: Redis, url: str) -> None:
         await asyncio.sleep(0.25)
 
 
+def address_of(node: Node) -> Address:
+    """Where a real node is, and what lets us in."""
+    return Address(node.url, node.token.get_secret_value() if node.token is not None else None)
+
+
 async def node_addresses(settings: Settings, stack: AsyncExitStack, *, hold: bool = False) -> tuple[dict[str, Address], list[ReplayNode]]:
     """Where the nodes are; a recording gets a node of its own on the loopback, and with `hold` stops at its first head."""
     addresses: dict[str, Address] = {}
     recordings: list[ReplayNode] = []
     for node in settings.nodes:
         if node.recording is None:
-            addresses[node.name] = Address(node.url, node.token.get_secret_value() if node.token is not None else None)
+            addresses[node.name] = address_of(node)
             continue
         recording = await asyncio.to_thread(load, node.recording)
         until = recording.heads[0].seconds if hold else math.inf
