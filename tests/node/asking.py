@@ -29,6 +29,24 @@ def ask(fetch: Fetch[T], answer: Answerer, asked: list[Call] | None = None) -> T
         return result
 
 
+REVERT = RpcError(3, "message execution failed (exit=[33])")
+
+
+def asked(fetch: Fetch[T], node: Callable[[Call], Any]) -> T:
+    """What a fetch returns, where `node` answers each call with a result, or with an RpcError."""
+
+    def answer(call: Call) -> Answer:
+        said = node(call)
+        return Answer(call, None, said) if isinstance(said, RpcError) else Answer(call, Raw(json.dumps(said).encode()))
+
+    return ask(fetch, answer)
+
+
+def words(*values: int) -> str:
+    """An answer of so many words."""
+    return "0x" + "".join((value % 2**256).to_bytes(32).hex() for value in values)
+
+
 def told(call: Call, result: Any) -> Answer:
     """An answer with this result, None for no result."""
     return Answer(call, Raw(json.dumps(result).encode()) if result is not None else None)

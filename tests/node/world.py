@@ -26,6 +26,12 @@ SENT = 7
 RISE = 2 * GAS_BURN + SENT
 
 
+def cid(text: str) -> dict[str, str]:
+    """A content identifier for a text."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return {"/": "b" + base64.b32encode(b"\x01\x71\xa0\xe4" + digest).decode().lower().rstrip("=")}
+
+
 @dataclass(frozen=True, eq=False)
 class Tip:
     """A tipset of the world."""
@@ -39,8 +45,7 @@ class Tip:
     @cached_property
     def key(self) -> list[dict[str, str]]:
         """Its tipset key: one block."""
-        digest = hashlib.sha256(f"{self.height} {self.salt}".encode()).digest()
-        return [{"/": "b" + base64.b32encode(b"\x01\x71\xa0\xe4" + digest).decode().lower().rstrip("=")}]
+        return [cid(f"{self.height} {self.salt}")]
 
     @cached_property
     def hash(self) -> str:

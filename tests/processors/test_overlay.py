@@ -18,8 +18,8 @@ from streams.recording import load
 from streams.records import Log, LogsRecord
 from streams.rpc import Call
 from streams.sampling import Moment
+from tests.node.asking import asked
 from tests.recount import Recount
-from tests.streams.asking import asked
 
 VAULT, COIN = "0x8941c19c5765b9c59b7e0b150921a4ed95a836af", "0x990c9b8a74608bf3b4593fbae1c547486a4417d9"
 RECORDING = Path(__file__).parents[2] / "streams" / "recordings" / "devnet.jsonl.xz"

@@ -4,7 +4,6 @@ The right-hand side of every comparison is here: `expected` counts one tipset by
 the product in between.
 """
 
-import base64
 import hashlib
 import random
 from collections import Counter
@@ -15,6 +14,7 @@ from typing import Any
 
 from streams.evidence import STANDARDS, selector_of
 from streams.wire import Cid, tipset_hash
+from tests.node.world import cid
 from tests.recount import EAM, F099, message_burn
 
 ACCOUNTS = [f"0x{number:040x}" for number in range(1, 8)]
@@ -33,12 +33,6 @@ REMEMBERED = 4
 def class_of(address: str) -> str:
     """The class of a contract, as its code shows it."""
     return CLASSES.get(address, "token" if int(address[-1], 16) % 2 else "unknown")
-
-
-def cid(text: str) -> dict[str, str]:
-    """A content identifier for a text."""
-    digest = hashlib.sha256(text.encode()).digest()
-    return {"/": "b" + base64.b32encode(b"\x01\x71\xa0\xe4" + digest).decode().lower().rstrip("=")}
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from streams.wire import Cid, tipset_hash
-from tests.simulation.chain import ACCOUNTS, CODES, Chain, Tip, cid, class_of
+from tests.node.world import cid
+from tests.simulation.chain import ACCOUNTS, CODES, Chain, Tip, class_of
 
 _encode = msgspec.json.encode
 _Asked = tuple[int, str, list[Any]]

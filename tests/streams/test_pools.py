@@ -12,7 +12,7 @@ from streams.pools import E18, PoolQuestions, View, pool_probes
 from streams.recording import load
 from streams.rpc import Call
 from streams.sampling import Moment
-from tests.streams.asking import REVERT, asked, words
+from tests.node.asking import REVERT, asked, words
 
 MOMENT = Moment(100, "0x" + "ab" * 32, (), 1_700_000_000)
 VAULT, SHARE, WFIL = "0x" + "01" * 20, "0x" + "02" * 20, "0x" + "03" * 20

@@ -6,7 +6,7 @@ from streams.errors import NodeFault
 from streams.prices import NAME, PriceQuestion, price_probe
 from streams.rpc import Call
 from streams.sampling import Moment
-from tests.streams.asking import REVERT, asked, words
+from tests.node.asking import REVERT, asked, words
 
 NOW = 1_700_000_000
 MOMENT = Moment(100, "0x" + "ab" * 32, (), NOW)

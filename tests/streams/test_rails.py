@@ -7,7 +7,7 @@ from streams.rails import AMOUNTS_OF_PAYMENT, CREATED, MOST_RAILS, learn_rails
 from streams.records import Rail
 from streams.rpc import Call
 from streams.wire import Receipt, ReceiptLog
-from tests.streams.asking import REVERT, asked, words
+from tests.node.asking import REVERT, asked, words
 
 PAY, OTHER, USDFC, PAYER, PAYEE = ("0x" + pair * 20 for pair in ("0a", "0b", "0c", "0d", "0e"))
 PARENT, HASH = "0x" + "aa" * 32, "0x" + "bb" * 32
