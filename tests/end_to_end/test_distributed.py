@@ -61,6 +61,19 @@ SAMPLED = {"power:raw_bytes", "power:quality_adjusted_bytes", "burnt:attofil", "
 """Of the state, which travels by its own topic."""
 
 
+async def published(kafka: Broker, redis: Redis, redis_socket: str, prefix: str, log: Path) -> None:
+    """The whole recording is on Kafka, and applied once by one worker."""
+    store = Store(redis, "testing")
+    async with ReplayNode(recording(), pace=4 * PACE) as node:
+        node.halt_at(FIRST_HEAD_SECONDS)
+        async with fleet(kafka, f"unix://{redis_socket}", prefix, log) as processes:
+            await processes.start("follow", "--node", node.url)
+            await processes.start("worker")
+            await started(node, store, processes)
+            await node.finished.wait()
+            await ends_in_the_recount(store, processes)
+
+
 @pytest.mark.parametrize("workers", [1, 2, 4])
 async def test_ends_in_the_recount(kafka: Broker, redis: Redis, redis_socket: str, tmp_path: Path, workers: int) -> None:
     """One follower, so many workers, eight partitions: the recount."""
@@ -169,14 +182,7 @@ async def processed(store: Store, height: int, processes: Fleet) -> None:
 
 async def test_a_topic_replayed_into_an_empty_redis(kafka: Broker, redis: Redis, redis_socket: str, tmp_path: Path) -> None:
     """A worker of a new group fills an empty Redis with the same figures; no node and no follower is there any more."""
-    async with ReplayNode(recording(), pace=4 * PACE) as node:
-        node.halt_at(FIRST_HEAD_SECONDS)
-        async with fleet(kafka, f"unix://{redis_socket}", "again", tmp_path / "log") as processes:
-            await processes.start("follow", "--node", node.url)
-            await processes.start("worker")
-            await started(node, Store(redis, "testing"), processes)
-            await node.finished.wait()
-            await ends_in_the_recount(Store(redis, "testing"), processes)
+    await published(kafka, redis, redis_socket, "again", tmp_path / "log")
     with kept_redis() as server:
         async with Redis.from_url(server.url) as empty, fleet(kafka, server.url, "again", tmp_path / "log") as processes:
             await processes.start("worker", "--consumer-group", "rebuild")
@@ -189,14 +195,7 @@ async def test_a_topic_replayed_into_an_empty_redis(kafka: Broker, redis: Redis,
 @pytest.mark.slow
 async def test_every_record_three_times_in_any_order(kafka: Broker, redis: Redis, redis_socket: str, tmp_path: Path) -> None:
     """What one follower published is delivered again, each record up to three times, shuffled, on other partitions: the recount."""
-    async with ReplayNode(recording(), pace=4 * PACE) as node:
-        node.halt_at(FIRST_HEAD_SECONDS)
-        async with fleet(kafka, f"unix://{redis_socket}", "straight", tmp_path / "log") as processes:
-            await processes.start("follow", "--node", node.url)
-            await processes.start("worker")
-            await started(node, Store(redis, "testing"), processes)
-            await node.finished.wait()
-            await ends_in_the_recount(Store(redis, "testing"), processes)
+    await published(kafka, redis, redis_socket, "straight", tmp_path / "log")
     contracts = await Store(redis, "testing").load_contracts()
     await redis.flushall()
     await shuffled(kafka, "straight", "shuffled")

@@ -29,13 +29,17 @@ async def started(*flags: str, command: str = "run", **environment: str) -> asyn
     )
 
 
-async def said(process: asyncio.subprocess.Process, seconds: float = SECONDS) -> str:
-    """All that it said until it was told to stop, or stopped."""
-    if process.returncode is None and seconds < SECONDS:
-        await asyncio.sleep(seconds)
-        process.send_signal(signal.SIGTERM)
+async def said(process: asyncio.subprocess.Process) -> str:
+    """All that it said until it ended by itself."""
     output, _ = await asyncio.wait_for(process.communicate(), SECONDS)
     return output.decode()
+
+
+async def said_until_stopped(process: asyncio.subprocess.Process, seconds: float) -> str:
+    """All that it said in so many seconds, and on being told to stop."""
+    await asyncio.sleep(seconds)
+    process.send_signal(signal.SIGTERM)
+    return await said(process)
 
 
 def found(where: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -70,7 +74,7 @@ async def test_a_run_that_works_tells_none() -> None:
                         served[path] = await response.text() + repr(response.headers)
             async with Redis(unix_socket_path=one.socket, password=PASSWORD) as client:
                 served["redis"] = await stored(client)
-            served["log"] = await said(process, 1)
+            served["log"] = await said_until_stopped(process, 1)
     assert "pulse_processed_epoch" in served["/metrics"]
     assert "following" in served["log"]
     assert found(served) == []
@@ -85,7 +89,7 @@ async def test_a_run_that_fails_tells_none(tmp_path: Path, form: str) -> None:
         loud = ("--listen", "127.0.0.1:0", "--log-level", "debug", "--log-format", form, "--data-dir", str(tmp_path))
         texts = {
             "refused": await said(await started("--node", f"own={url}", *loud, FVM_PULSE_TOKEN_OWN=TOKEN)),
-            "not there": await said(await started("--node", f"own={gone}", *loud, FVM_PULSE_TOKEN_OWN=TOKEN), 4),
+            "not there": await said_until_stopped(await started("--node", f"own={gone}", *loud, FVM_PULSE_TOKEN_OWN=TOKEN), 4),
             "no redis": await said(await started("--node", gone, "--redis-url", f"redis://:{PASSWORD}@127.0.0.1:1", *loud)),
         }
     with server() as one:
