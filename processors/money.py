@@ -15,6 +15,7 @@ from processors.growth import YEAR_EPOCHS, annualised, growth
 from processors.readings import Sample as Point
 from processors.readings import Snapshot, WindowReading
 from processors.samples import Sample, Samples, against_before, per_window, ratio, windows
+from processors.state_samples import earlier, newest
 from processors.windows import DAY_EPOCHS
 from streams.prices import NAME as PRICE
 
@@ -94,12 +95,8 @@ def _decoded(text: str) -> Declared:
 
 
 def _value(snapshot: Snapshot, name: str) -> int | None:
-    point = snapshot.state.latest.get(name)
+    point = newest(snapshot, name)
     return None if point is None else point.value
-
-
-def _then(snapshot: Snapshot, name: str, epochs: int) -> Point | None:
-    return snapshot.state.past.get(epochs, {}).get(name)
 
 
 def pool_assets(unit: str) -> Samples:
@@ -149,9 +146,9 @@ def _compared(name: Callable[[PoolFacts], str], figure: Callable[[Point, Point, 
 
     def samples(snapshot: Snapshot) -> Iterator[Sample]:
         for pool in declared(snapshot).pools:
-            now = snapshot.state.latest.get(name(pool))
+            now = newest(snapshot, name(pool))
             for window in names:
-                then = _then(snapshot, name(pool), BACK[window])
+                then = earlier(snapshot, name(pool), BACK[window])
                 value = figure(now, then, BACK[window]) if now is not None and then is not None else None
                 if value is not None:
                     yield {"pool": pool.pool, "window": window}, value
@@ -188,7 +185,7 @@ def tvl_growth(snapshot: Snapshot) -> Iterator[Sample]:
         pairs = [
             (value, then.value)
             for pool, value in _counted(snapshot)
-            if pool.unit == "attofil" and (then := _then(snapshot, pool.total, epochs)) is not None
+            if pool.unit == "attofil" and (then := earlier(snapshot, pool.total, epochs)) is not None
         ]
         if before := sum(then for _, then in pairs):
             yield {"window": window}, (sum(now for now, _ in pairs) - before) / before

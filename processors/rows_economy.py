@@ -1,109 +1,11 @@
 """The catalogue's rows about the network's economy: storage power, supply, staking."""
 
-from collections.abc import Callable, Iterator
-
 from processors import samples as s
-from processors.growth import annualised, growth, momentary, reward_yield
-from processors.readings import Sample, Snapshot
+from processors.growth import annualised, growth
 from processors.row import Row
 from processors.samples import ATTOFIL_PER_FIL
+from processors.state_samples import KINDS, VERSION, power_growth, ratio, smoothed_growth, staking_yield, value
 from processors.thresholds import Indicator, Threshold
-from processors.upgrades import Quantity, between, changed
-from processors.windows import DAY_EPOCHS
-
-KINDS: tuple[Quantity, ...] = ("raw", "quality_adjusted")
-BACK = {"7d": 7 * DAY_EPOCHS, "30d": 30 * DAY_EPOCHS, "90d": 90 * DAY_EPOCHS}
-VERSION = "network_version"
-
-
-def value(name: str, scale: int = 1, **fixed: str) -> s.Samples:
-    """The newest sample of one name, over `scale`."""
-
-    def samples(snapshot: Snapshot) -> Iterator[s.Sample]:
-        if (sample := snapshot.state.latest.get(name)) is not None:
-            yield dict(fixed), sample.value / scale
-
-    return samples
-
-
-def ratio(part: str, *whole: str) -> s.Samples:
-    """The newest sample of one name over the sum of others."""
-
-    def samples(snapshot: Snapshot) -> Iterator[s.Sample]:
-        latest = snapshot.state.latest
-        if part in latest and all(name in latest for name in whole):
-            share = s.ratio(latest[part].value, sum(latest[name].value for name in whole))
-            if share is not None:
-                yield {}, share
-
-    return samples
-
-
-def versions(snapshot: Snapshot, back: int) -> tuple[int | None, int | None]:
-    """The network versions so far back, and now."""
-    then, now = snapshot.state.past.get(back, {}).get(VERSION), snapshot.state.latest.get(VERSION)
-    return (then.value if then is not None else None), (now.value if now is not None else None)
-
-
-def compared(snapshot: Snapshot, name: str, quantity: Quantity, back: int) -> tuple[Sample, Sample] | None:
-    """The newest sample and the one so far back; None where one is missing, or an upgrade between them changed the formula."""
-    now, then = snapshot.state.latest.get(name), snapshot.state.past.get(back, {}).get(name)
-    if now is None or then is None or changed(quantity, snapshot.network, then.height, now.height, versions(snapshot, back)):
-        return None
-    return now, then
-
-
-def power_growth(rate: Callable[[Sample, Sample, int], float | None]) -> s.Samples:
-    """One sample per kind of power and stretch, where both ends are known and mean the same."""
-
-    def samples(snapshot: Snapshot) -> Iterator[s.Sample]:
-        for kind in KINDS:
-            for window, back in BACK.items():
-                pair = compared(snapshot, f"power:{kind}_bytes", kind, back)
-                if pair is not None and (found := rate(*pair, back)) is not None:
-                    yield {"kind": kind, "window": window}, found
-
-    return samples
-
-
-def smoothed_growth(snapshot: Snapshot) -> Iterator[s.Sample]:
-    """What the chain's own estimate says of quality-adjusted power at this moment."""
-    latest, head = snapshot.state.latest, snapshot.state.head or 0
-    position, velocity = latest.get("power:position_q128"), latest.get("power:velocity_q128")
-    if position is None or velocity is None:
-        return
-    if changed("quality_adjusted", snapshot.network, head - DAY_EPOCHS, head, versions(snapshot, DAY_EPOCHS)):
-        return
-    if (found := momentary(position, velocity)) is not None:
-        yield {"kind": "quality_adjusted", "window": "smoothed"}, found
-
-
-def staking_yield(snapshot: Snapshot) -> Iterator[s.Sample]:
-    """The day's reward to storage providers over the pledge."""
-    minted = compared(snapshot, "reward:minted_attofil", "reward", DAY_EPOCHS)
-    locked = snapshot.state.latest.get("power:pledge_attofil")
-    if minted is None or locked is None:
-        return
-    given_away = 0
-    for name in ("reward:burnt_minted_attofil", "reward:explicit_minted_attofil"):
-        pair = compared(snapshot, name, "reward", DAY_EPOCHS)
-        if (pair is None) != (name not in snapshot.state.latest):
-            return  # only one end is known
-        given_away += pair[0].value - pair[1].value if pair is not None else 0
-    if (found := reward_yield(minted, given_away, locked)) is not None:
-        yield {}, found
-
-
-def window_upgrade(snapshot: Snapshot) -> Iterator[s.Sample]:
-    """Whether an upgrade lies inside each window, by the table of upgrades and by the network versions at both ends."""
-    stretches = {window.name: window.epochs for window in s.windows(snapshot)} | BACK
-    reading = s.known(snapshot, "tipsets")
-    head = snapshot.state.head if reading is None else reading.head
-    if head is None:
-        return
-    for name, epochs in stretches.items():
-        yield {"window": name}, float(any(between(snapshot.network, head - epochs, head, versions(snapshot, epochs))))
-
 
 _UPGRADES = "Absent while the stretch contains an upgrade that changed what the power means."
 _SUPPLY = "As StateVMCirculatingSupplyInternal has it; from the actors' states where the node does not serve that."

@@ -2,7 +2,7 @@
 
 from processors import samples as s
 from processors.row import Row
-from processors.rows_economy import window_upgrade
+from processors.state_samples import window_upgrade
 from processors.thresholds import Indicator, Threshold
 
 TRUTH = (

@@ -21,7 +21,7 @@ PURE = {
     *("processors.deployments", "processors.rows_deployments"),
     *("processors.windows", "processors.gas", "processors.classify", "processors.folds", "processors.readings"),
     *("processors.economy", "processors.flows", "processors.money", "processors.rows_pools"),
-    *("processors.row", "processors.samples", "processors.thresholds", "processors.standings"),
+    *("processors.row", "processors.samples", "processors.state_samples", "processors.thresholds", "processors.standings"),
     *("processors.growth", "processors.upgrades", "processors.rows_economy"),
     *("processors.rows_chain", "processors.rows_pulse", "processors.catalogue", "processors.rules", "processors.alerts", "processors.page"),
 }
