@@ -19,7 +19,7 @@ from streams.records import Address, Child, Contract, Hash, Log, LogsRecord, Mes
 from streams.rpc import Answer, Call, RpcError
 from streams.tasks import Fetch, gather
 from streams.traces import Inside, Tracing, fetch_traces, inside
-from streams.wire import EAM, Actor, EthBlock, NativeEvent, NativeReceipt, Receipt, Tipset, read
+from streams.wire import EAM, MOST_TIPSET_GAS, Actor, EthBlock, NativeEvent, NativeReceipt, Receipt, Tipset, read
 
 _EVM_EVENT_KEYS = frozenset(("t1", "t2", "t3", "t4", "d"))
 
@@ -94,7 +94,7 @@ def _body(link: Link, child: Link | None, memory: Memory) -> Fetch[tuple[EthBloc
     answers = yield (*eth, *native, *(Call("Filecoin.StateGetActor", ("f099", one.key)) for one in balances))
     block = read(answers[0].required(), EthBlock, "eth_getBlockByHash")
     receipts = read(answers[1].required(), list[Receipt], "eth_getBlockReceipts")
-    _check_place(link, block, receipts)
+    _check_sense(link, block, receipts)
     if child is None:
         return block, receipts, None, None
     natives = _natives(answers[2])
@@ -127,7 +127,7 @@ def _rise(link: Link, child: Link, memory: Memory) -> int | None:
     return after - before if before is not None and after is not None else None
 
 
-def _check_place(link: Link, block: EthBlock, receipts: list[Receipt]) -> None:
+def _check_sense(link: Link, block: EthBlock, receipts: list[Receipt]) -> None:
     if block.hash.lower() != link.hash or int(block.number, 16) != link.height:
         raise NodeFault(f"eth_getBlockByHash: asked for height {link.height}, got {int(block.number, 16)} ({block.hash})")
     if block.parent_hash.lower() != link.parent_hash:
@@ -136,6 +136,8 @@ def _check_place(link: Link, block: EthBlock, receipts: list[Receipt]) -> None:
         if receipt.block_hash.lower() != link.hash or int(receipt.block_number, 16) != link.height:
             height = int(receipt.block_number, 16)
             raise NodeFault(f"eth_getBlockReceipts: asked for height {link.height}, got one of {height} ({receipt.block_hash})")
+    if (gas := sum(int(receipt.gas_used, 16) for receipt in receipts)) >= MOST_TIPSET_GAS:
+        raise NodeFault(f"eth_getBlockReceipts: height {link.height} used {gas} gas, a tipset has room for less than {MOST_TIPSET_GAS}")
 
 
 def _count_complaint(block: EthBlock, receipts: dict[Hash, Receipt], natives: list[NativeReceipt] | None) -> str | None:

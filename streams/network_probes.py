@@ -14,7 +14,7 @@ from streams.errors import NodeFault
 from streams.rpc import Answer, Call
 from streams.sampling import Moment, Probe
 from streams.tasks import Fetch
-from streams.wire import Actor, Quantity, read
+from streams.wire import Actor, Fee, read
 
 CHEAP_EVERY_EPOCHS = 10
 SUPPLY_EVERY_EPOCHS = 20
@@ -74,7 +74,7 @@ class _Supply(Struct, frozen=True, rename="pascal"):
 
 class _Block(Struct, frozen=True, rename="camel"):
     hash: str
-    base_fee_per_gas: Quantity
+    base_fee_per_gas: Fee
 
 
 def network_probes(*, supply_every_epochs: int = SUPPLY_EVERY_EPOCHS) -> tuple[Probe, ...]:

@@ -20,13 +20,11 @@ from streams.records import Address
 from streams.rpc import Answer, Call
 from streams.sampling import Moment, Probe
 from streams.tasks import Fetch
-from streams.wire import HexData, Quantity, read
+from streams.wire import MOST_UNITS, HexData, Quantity, read
 
 E18 = 10**18
 MOST_WORDS = 64
 """How long an answer may be; the longest status in use has 23 words."""
-MOST_UNITS = 2**128
-"""What no real amount reaches; a view that answers with more is broken, or lies."""
 
 Words = Annotated[str, Meta(pattern=r"^0x([0-9a-fA-F]{64})+\Z", max_length=2 + 64 * MOST_WORDS)]
 

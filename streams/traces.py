@@ -16,7 +16,7 @@ from streams.errors import NodeFault
 from streams.records import Address, Hash
 from streams.rpc import NO_SUCH_METHOD, Call
 from streams.tasks import Fetch
-from streams.wire import BURNT_FUNDS, Receipt, Trace, actor_id, read
+from streams.wire import BURNT_FUNDS, MOST_UNITS, Receipt, Trace, actor_id, read
 
 PATIENCE_SECONDS = 10.0
 """How long a tipset waits for its traces: a third of an epoch, and rarely, since a node that is late is asked less and less."""
@@ -100,21 +100,21 @@ def fetch_traces(link: Link, tracing: Tracing | None) -> Fetch[list[Trace] | Non
 def inside(traces: list[Trace] | None, link: Link, receipts: Mapping[Hash, Receipt], tracing: Tracing | None) -> Inside | None:
     """What the traces say of the messages with these receipts (by lower-case hash), None where they do not say all.
 
-    They do if they are of this tipset, and every message that used gas has one.
+    They do if they are of this tipset, every message that used gas has one, and nothing burnt is more than can be.
     """
     if traces is None or tracing is None:
         return None
     of: dict[Hash, list[Trace]] = {}
     for trace in traces:
         of.setdefault(trace.transaction_hash.lower(), []).append(trace)
-    strange = any(trace.block_hash.lower() != link.hash for trace in traces)
+    held = {name: list(_held(of[name])) for name, receipt in receipts.items() if receipt.succeeded and name in of}
+    burnt = {name: sum(_burns(one)) for name, one in held.items()}
+    strange = any(trace.block_hash.lower() != link.hash for trace in traces) or any(value >= MOST_UNITS for value in burnt.values())
     if strange or any(int(receipt.gas_used, 16) and name not in of for name, receipt in receipts.items()):
         tracing.refused()
         return None
     tracing.told()
-    held = {name: list(_held(of[name])) for name, receipt in receipts.items() if receipt.succeeded and name in of}
     made = {name: tuple(_made(one)) for name, one in held.items()}
-    burnt = {name: sum(_burns(one)) for name, one in held.items()}
     return Inside({name: one for name, one in made.items() if one}, {name: value for name, value in burnt.items() if value})
 
 

@@ -17,6 +17,16 @@ from streams.records import Address, Hash
 T = TypeVar("T")
 
 Quantity = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{1,64}\Z")]
+Gas = Annotated[str, Meta(pattern=r"^0x0*[0-9a-fA-F]{1,9}\Z")]
+"""Units of gas of one message, below 2^36; a block has room for 10^10 (`BLOCK_GAS_LIMIT` of Lotus)."""
+Fee = Annotated[str, Meta(pattern=r"^0x0*[0-9a-fA-F]{1,24}\Z")]
+"""AttoFIL per unit of gas, below 2^96."""
+Value = Annotated[str, Meta(pattern=r"^0x0*[0-9a-fA-F]{1,32}\Z")]
+"""AttoFIL, below 2^128; all there will ever be is below 2^91, and no message with more is let into a block."""
+MOST_UNITS = 2**128
+"""What no real amount of FIL or of a token reaches; who tells more is broken, or lies."""
+MOST_TIPSET_GAS = 2**40
+"""More gas than the blocks of one tipset have room for."""
 HexHeight = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{1,12}\Z")]
 HexSeconds = HexHeight
 HexHash = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{64}\Z")]
@@ -69,13 +79,13 @@ class Transaction(Struct, frozen=True, rename="camel"):
 
     hash: HexHash
     sender: HexAddress = field(name="from")
-    gas: Quantity
+    gas: Gas
     to: HexAddress | None = None
-    value: Quantity = "0x0"
+    value: Value = "0x0"
     input: HexData = "0x"
-    max_fee_per_gas: Quantity | None = None
-    max_priority_fee_per_gas: Quantity | None = None
-    gas_price: Quantity | None = None
+    max_fee_per_gas: Fee | None = None
+    max_priority_fee_per_gas: Fee | None = None
+    gas_price: Fee | None = None
 
     @property
     def gas_fee_cap(self) -> int:
@@ -95,7 +105,7 @@ class EthBlock(Struct, frozen=True, rename="camel"):
     parent_hash: HexHash
     number: HexHeight
     timestamp: HexSeconds
-    base_fee_per_gas: Quantity
+    base_fee_per_gas: Fee
     transactions: list[Transaction]
 
 
@@ -130,7 +140,7 @@ class Receipt(Struct, frozen=True, rename="camel"):
     transaction_hash: HexHash
     block_hash: HexHash
     block_number: HexHeight
-    gas_used: Quantity
+    gas_used: Gas
     status: Quantity
     logs: list[ReceiptLog]
     contract_address: HexAddress | None = None

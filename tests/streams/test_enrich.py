@@ -130,6 +130,11 @@ def test_a_rise_that_the_node_will_not_tell_is_not_known(before_too: bool) -> No
         ("getBlockByHash", lambda said: said | {"hash": "0x" + "99" * 32}, "eth_getBlockByHash: asked for height"),
         ("getBlockByHash", lambda said: said | {"number": "0x1"}, "eth_getBlockByHash: asked for height .*, got 1 "),
         ("getBlockByHash", lambda said: said | {"parentHash": "0x" + "99" * 32}, "the parent of height"),
+        (
+            "getBlockReceipts",
+            lambda said: [said[0] | {"gasUsed": "0xfffffffff"}] * 17,
+            "eth_getBlockReceipts: height .* used 1168231104495 gas",
+        ),
         ("getBlockReceipts", changed(1, blockHash="0x" + "99" * 32), "eth_getBlockReceipts: asked for height"),
         ("getBlockReceipts", changed(0, blockNumber="0x1"), "eth_getBlockReceipts: asked for height .*, got one of 1 "),
         (

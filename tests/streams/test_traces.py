@@ -100,10 +100,11 @@ def test_what_calls_inside_send_to_f099_is_summed() -> None:
         ([trace(), trace(of=TWO) | {"blockHash": "0x" + "99" * 32}], receipts(ONE, TWO)),
         ([trace()], receipts(ONE, TWO)),
         ([], receipts(ONE)),
+        ([trace(), trace("call", 0, callType="call", to=BURNT_FUNDS, value=hex(2**128))], receipts(ONE)),
     ],
 )
 def test_traces_of_another_tipset_or_of_a_part_tell_nothing(rows: list[dict[str, Any]], of: dict[str, Receipt]) -> None:
-    """They are joined by hash: each message that used gas must have one, and every one must be of this block."""
+    """Joined by hash, each message that used gas must have one, every one must be of this block and burn what can be."""
     tracing = Tracing()
     assert inside(read(*rows), LINK, of, tracing) is None
     assert tracing.refusals == 1

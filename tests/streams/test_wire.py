@@ -17,6 +17,8 @@ from streams.wire import (
     Cid,
     EthBlock,
     EthHeader,
+    Fee,
+    Gas,
     HeadChange,
     HexHash,
     HexHeight,
@@ -26,6 +28,7 @@ from streams.wire import (
     StreamedLog,
     Tipset,
     Transaction,
+    Value,
     actor_id,
     eth_name,
     may_have_eth_name,
@@ -199,6 +202,16 @@ def test_heights_are_short_hex(odd: Any) -> None:
     assert read(b'"0x1fF"', HexHeight, "x") == "0x1fF"
     with pytest.raises(NodeFault):
         read(encoded(odd), HexHeight, "x")
+
+
+@pytest.mark.parametrize("shape, bits", [(Gas, 36), (Fee, 96), (Value, 128)])
+def test_amounts_have_a_size(shape: Any, bits: int) -> None:
+    """What no message can hold is the node's fault, told before anything is counted; leading zeros are no size."""
+    most = hex(2**bits - 1)
+    assert read(encoded(most), shape, "x") == most
+    assert read(encoded("0x" + most[2:].zfill(64)), shape, "x")
+    with pytest.raises(NodeFault):
+        read(encoded(hex(2**bits)), shape, "x")
 
 
 def test_line_ends_are_no_part_of_a_hash() -> None:
