@@ -27,7 +27,8 @@ from processors.wanted import SILENT_SECONDS, Wanted
 from streams.errors import NodeFault, StoreFault, UsageError
 from streams.records import Stream
 from streams.rpc import MAX_FRAME_BYTES
-from streams.settings import Node, Settings
+from streams.settings import Settings
+from streams.values import Node
 from streams.wire import EAM
 
 BY_CLASS = ("messages", "failed", "gas", "burn")

@@ -16,7 +16,8 @@ from processors.run import run
 from processors.store import Store, networks
 from processors.wanted import SILENT_SECONDS, Wanted
 from streams.errors import StoreFault, UsageError
-from streams.settings import Listen, Settings
+from streams.settings import Settings
+from streams.values import Listen
 
 POLL_SECONDS = 0.5
 STARTING_SECONDS = 60.0

@@ -18,7 +18,8 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 
 from processors.embedded import find_server, holder
 from streams.errors import UsageError
-from streams.settings import Node, Settings
+from streams.settings import Settings
+from streams.values import Node
 
 ANSWER_SECONDS = 15.0
 LONGEST_FRAME_BYTES = 64 * 2**20

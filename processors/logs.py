@@ -13,7 +13,7 @@ from typing import Literal
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from streams.settings import shown_url
+from streams.values import shown_url
 
 _URL = re.compile(r"\b(?:wss?|https?|rediss?)://[^\s\"'<>\\)\]},]+")
 _BEARER = re.compile(r"(?i)\b(bearer|authorization:?)(\s+)(?!bearer)[^\s\"',]+")

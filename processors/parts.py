@@ -26,7 +26,8 @@ from streams.observe import Observer
 from streams.recording import load
 from streams.replay import ReplayNode
 from streams.sampling import Probe
-from streams.settings import Node, Settings, shown_url
+from streams.settings import Settings
+from streams.values import Node, shown_url
 
 log = structlog.get_logger(__name__)
 

@@ -19,7 +19,8 @@ from processors.readings import Snapshot
 from processors.standings import as_json
 from processors.thresholds import watches
 from streams.errors import StoreFault
-from streams.settings import Listen, Settings
+from streams.settings import Settings
+from streams.values import Listen
 
 _COLOURS = {"ok": "green", "note": "yellow", "failed": "red", "info": "blue", "warning": "yellow", "critical": "red"}
 

@@ -6,14 +6,12 @@ further in asks again. Secrets (tokens, and the password in a Redis URL) never s
 
 import difflib
 import os
-import re
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
-from urllib.parse import parse_qsl, unquote, urlsplit
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -35,184 +33,12 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from streams import values
 from streams.errors import UsageError
+from streams.values import PREFIX, Listen, Node, secrets_in
 
-PREFIX = "FVM_PULSE_"
 FILE = "fvm-pulse.toml"
 DEFAULT_NODE = "wss://wss.node.glif.io/apigw/lotus/rpc/v1"
-EPOCHS_PER = {"e": 1, "m": 2, "h": 120, "d": 2880}
-LONGEST_WINDOW_EPOCHS = 400 * 2880
-MOST_WINDOWS = 16
-
-_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
-_WINDOW = re.compile(r"([1-9][0-9]{0,6})([emhd])")
-_KEY_LIKE = re.compile(r"[A-Za-z0-9_~.-]{20,}")
-
-
-def shown_url(url: str) -> str:
-    """`url` without what may be secret: user and password, query values, path segments that look like an access key."""
-    try:
-        parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
-    except ValueError:
-        return "***"
-    if "@" in parts.path and not parts.netloc:
-        return f"***@{parts.path.rpartition('@')[2]}"  # misspelt: whatever stands there may be a password
-    path = "/".join("***" if _KEY_LIKE.fullmatch(segment) else segment for segment in parts.path.split("/"))
-    user = "***@" if "@" in parts.netloc else ""
-    separator = "://" if "://" in url else ":"
-    return f"{parts.scheme}{separator}{user}{host}{path}{'?***' if parts.query else ''}"
-
-
-SHORTEST_KEY = 6
-"""Characters of a query value that may be a key: hiding shorter ones, such as db=0, would make logs unreadable."""
-
-
-def _secrets_in(url: str) -> Iterator[str]:
-    """What `shown_url` hides: a library may log the parts by themselves."""
-    parts = urlsplit(url)
-    if parts.password:
-        yield from {parts.password, unquote(parts.password)}
-    yield from (value for _, value in parse_qsl(parts.query) if len(value) >= SHORTEST_KEY)
-    yield from (segment for segment in parts.path.split("/") if _KEY_LIKE.fullmatch(segment))
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A node: `name` is its label everywhere, `url` starts with `ws://`, `wss://` or `replay:`."""
-
-    name: str
-    url: str = field(repr=False)
-    token: SecretStr | None = None
-
-    @property
-    def recording(self) -> str | None:
-        """The name or file of the recording that stands for this node, None for a real one."""
-        return self.url.removeprefix("replay:") if self.url.startswith("replay:") else None
-
-    @property
-    def shown(self) -> str:
-        """The URL as it may be logged."""
-        return self.url if self.recording is not None else shown_url(self.url)
-
-    @property
-    def token_variable(self) -> str:
-        """The environment variable that holds this node's token."""
-        return f"{PREFIX}TOKEN_{self.name.upper().replace('-', '_')}"
-
-
-class Listen(NamedTuple):
-    """Where to serve HTTP; port 0 takes a free one."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def _listed(value: object) -> object:
-    if isinstance(value, str):
-        return [part.strip() for part in value.split(",") if part.strip()]
-    return value
-
-
-def _node(text: object, position: int) -> Node:
-    if isinstance(text, Node):
-        return text
-    name, url = f"node{position}", str(text)
-    prefix, equals, rest = url.partition("=")
-    if equals and "://" not in prefix and not prefix.startswith("replay:"):
-        name, url = prefix, rest
-    if not _NAME.fullmatch(name) or name == "files":
-        raise ValueError(
-            f"{name!r} is no name for a node: use lower-case letters, digits, - and _ (such as own=ws://127.0.0.1:1234/rpc/v1)"
-        )
-    if url.startswith("replay:") and url != "replay:":
-        return Node(name, url)
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in {"ws", "wss"} and bool(parts.hostname) and parts.port != 0 and not re.search(r"\s", url)
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ValueError(
-            f"{shown_url(url)!r} is not a websocket URL: allowed are ws://HOST[:PORT]/PATH, wss://HOST[:PORT]/PATH and replay:NAME"
-        )
-    return Node(name, url)
-
-
-def _nodes(value: object) -> tuple[Node, ...]:
-    listed = _listed(value)
-    if not isinstance(listed, Sequence) or not listed:
-        raise ValueError("at least one node is needed: a list of websocket URLs in order of preference")
-    nodes = tuple(_node(item, position) for position, item in enumerate(listed, start=1))
-    names = [node.name for node in nodes]
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise ValueError(f"two nodes are named {min(twice)!r}: each needs a name of its own")
-    return nodes
-
-
-def _windows(value: object) -> tuple[str, ...]:
-    listed = _listed(value)
-    if not isinstance(listed, Sequence) or not 1 <= len(listed) <= MOST_WINDOWS:
-        raise ValueError(f"allowed are 1 to {MOST_WINDOWS} windows, such as 1h,24h,7d,30d")
-    for window in listed:
-        match = _WINDOW.fullmatch(str(window))
-        if not match or int(match[1]) * EPOCHS_PER[match[2]] > LONGEST_WINDOW_EPOCHS:
-            raise ValueError(f"{window!r} is not a window: allowed are <n>e (epochs), <n>m, <n>h and <n>d up to 400d, such as 120e or 24h")
-        if list(listed).count(window) > 1:
-            raise ValueError(f"the window {window!r} is given twice")
-    return tuple(str(window) for window in listed)
-
-
-def _backfill(value: str) -> str:
-    if value not in {"auto", "off"}:
-        try:
-            _windows([value])
-        except ValueError:
-            raise ValueError(f"{value!r} is not allowed: allowed are auto, off and a window such as 24h or 500e") from None
-    return value
-
-
-def _listen(value: object) -> Listen:
-    if isinstance(value, Listen):
-        return value
-    host, colon, port = str(value).rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f"{value!r} is not HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:9464")
-    return Listen(host, int(port))
-
-
-def _redis_url(value: SecretStr) -> SecretStr:
-    url = value.get_secret_value()
-    try:
-        parts = urlsplit(url)
-        usable = (
-            bool(parts.path) if parts.scheme == "unix" else parts.scheme in {"redis", "rediss"} and bool(parts.hostname) and parts.port != 0
-        )
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ValueError(
-            f"{shown_url(url)!r} is not a Redis URL: allowed are redis://HOST[:PORT][/DB], rediss://HOST[:PORT][/DB] and unix:///PATH"
-        )
-    return value
-
-
-def _brokers(value: object) -> tuple[str, ...]:
-    listed = _listed(value)
-    if not isinstance(listed, Sequence) or not listed:
-        raise ValueError("at least one broker is needed, as HOST:PORT")
-    return tuple(str(_listen(broker)) for broker in listed)
-
-
-def _token_files(value: object) -> object:
-    if isinstance(value, str):
-        return dict(str(part).partition("=")[::2] for part in value.split(",") if part.strip())
-    return value
 
 
 def default_data_dir() -> Path:
@@ -247,17 +73,17 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, validate_default=True)
 
-    nodes: Annotated[tuple[Node, ...], NoDecode, BeforeValidator(_nodes)] = (Node("node1", DEFAULT_NODE),)
-    token_files: Annotated[dict[str, Path], NoDecode, BeforeValidator(_token_files)] = {}
+    nodes: Annotated[tuple[Node, ...], NoDecode, BeforeValidator(values.nodes)] = (Node("node1", DEFAULT_NODE),)
+    token_files: Annotated[dict[str, Path], NoDecode, BeforeValidator(values.token_files)] = {}
     chain_id: int | None = Field(default=None, gt=0)
     network: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")
-    redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = None
-    kafka_brokers: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_brokers)] = ("localhost:9092",)
+    redis_url: Annotated[SecretStr, AfterValidator(values.redis_url)] | None = None
+    kafka_brokers: Annotated[tuple[str, ...], NoDecode, BeforeValidator(values.brokers)] = ("localhost:9092",)
     topic_prefix: str = Field(default="fvm", pattern=r"^[a-zA-Z0-9_-]{1,64}$")
     partitions: int = Field(default=8, ge=1, le=1024)
     consumer_group: str = Field(default="fvm-pulse", pattern=r"^[a-zA-Z0-9._-]{1,64}$")
-    windows: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_windows)] = ("1h", "24h", "7d", "30d")
-    listen: Annotated[Listen, NoDecode, BeforeValidator(_listen)] = Listen("127.0.0.1", 9464)
+    windows: Annotated[tuple[str, ...], NoDecode, BeforeValidator(values.windows)] = ("1h", "24h", "7d", "30d")
+    listen: Annotated[Listen, NoDecode, BeforeValidator(values.listen)] = Listen("127.0.0.1", 9464)
     data_dir: Annotated[Path, AfterValidator(Path.expanduser)] = Field(default_factory=default_data_dir)
     thresholds: dict[str, Threshold] = {}
     preset: Literal["default", "article"] = "default"
@@ -265,7 +91,7 @@ class Settings(BaseSettings):
     traces: Literal["auto", "off"] = "auto"
     look_back_epochs: int = Field(default=2000, ge=0)
     supply_every_epochs: int = Field(default=20, ge=1, le=120)
-    backfill: Annotated[str, AfterValidator(_backfill)] = "auto"
+    backfill: Annotated[str, AfterValidator(values.backfill)] = "auto"
     concurrency: int = Field(default=8, ge=1, le=256)
     requests_per_second: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     witnesses: int = Field(default=1, ge=0, le=16)
@@ -291,7 +117,7 @@ class Settings(BaseSettings):
         """What must never be logged."""
         tokens = [node.token.get_secret_value() for node in self.nodes if node.token]
         urls = [node.url for node in self.nodes] + ([self.redis_url.get_secret_value()] if self.redis_url else [])
-        return tuple(dict.fromkeys(secret for secret in [*tokens, *(secret for url in urls for secret in _secrets_in(url))] if secret))
+        return tuple(dict.fromkeys(secret for secret in [*tokens, *(secret for url in urls for secret in secrets_in(url))] if secret))
 
 
 def _unknown(key: str, where: str, allowed: Sequence[str]) -> UsageError:
@@ -302,15 +128,15 @@ def _unknown(key: str, where: str, allowed: Sequence[str]) -> UsageError:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"--config: {path} can not be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not TOML: {error}") from error
-    for key in values:
+    for key in found:
         if key not in Settings.model_fields:
             raise _unknown(key, str(path), list(Settings.model_fields))
-    return values
+    return found
 
 
 def _check_environment(environment: Mapping[str, str]) -> None:
@@ -375,7 +201,7 @@ def load(flags: Mapping[str, object] | None = None, *, config: Path | None = Non
     given: dict[str, Any] = {key: value for key, value in (flags or {}).items() if value is not None}
     named = config or (Path(environment[f"{PREFIX}CONFIG"]) if environment.get(f"{PREFIX}CONFIG") else None)
     file = named or (Path(FILE) if Path(FILE).is_file() else None)
-    values = _read(file) if file else {}
+    read = _read(file) if file else {}
     _check_environment(environment)
 
     class Sourced(Settings):
@@ -388,7 +214,7 @@ def load(flags: Mapping[str, object] | None = None, *, config: Path | None = Non
             dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (pydantic names it)
             file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (pydantic names it)
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=values)
+            return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=read)
 
     try:
         return _with_tokens(Sourced(**given), environment)

@@ -14,7 +14,8 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from processors.doctor import Finding, check_redis, examine
-from streams.settings import Node, Settings
+from streams.settings import Settings
+from streams.values import Node
 
 Answers = dict[str, Any]
 NO_METHOD = {"error": {"code": -32601, "message": "method not found"}}

@@ -10,7 +10,7 @@ import pytest
 from processors.doctor import Finding
 from processors.report import fetch, print_findings, print_indicators
 from streams.errors import StoreFault
-from streams.settings import Listen
+from streams.values import Listen
 
 ROW = """{"title": "Gas share", "unit": "ratio", "state": "warning", "watched_window": "24h",
           "thresholds": [{"bound": "below", "severity": "warning", "value": 0.3}],
