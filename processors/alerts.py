@@ -1,14 +1,19 @@
 """The alerts on the pipeline itself: what keeps the figures from being current, kept, or exact.
 
-Each is a condition that somebody can act on; its section of the runbook (`docs/operations.md`) bears its name. Where two
-processes see the same thing, such as an endpoint that the standby does not connect to, the best of them counts.
+Each is a condition that somebody can act on; its section of the runbook (`docs/operations.md`) bears its name, and its link
+opens the dashboard that shows what it is about. Where two processes see the same thing, such as an endpoint that the standby
+does not connect to, the best of them counts.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
-RUNBOOK = "docs/operations.md#"
-"""Where the runbook is: a path in the project, since where its pages are published is not ours to know."""
+from streams.errors import UsageError
+
+BoardName: TypeAlias = Literal["overview", "activity", "economy", "pipeline", "endpoints", "redis"]
+"""Of a dashboard, and the end of its uid."""
+CHOSEN = "{{ with $labels.network }}?var-network={{ . }}{{ with $labels.window }}&var-window={{ . }}{{ end }}{{ end }}"
+"""The dashboard's variables by the alert's labels, where it has them; neither label needs quoting in a URL."""
 FRESH_SECONDS = 600
 LAG_RECORDS = 100
 RECONNECTS = 5
@@ -17,14 +22,43 @@ PROBE_FAILURES = 3
 NEARLY_FULL_RATIO = 0.85
 
 
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Where an alert's links lead.
+
+    Attributes:
+        grafana: the root of Grafana, as those who are told reach it; by default where the compose file publishes it.
+        runbook: the page with a section for each alert; by default its path in the project, since where that is published is
+            not ours to know.
+
+    Raises:
+        UsageError: `grafana` is no address of the web.
+    """
+
+    grafana: str = "http://127.0.0.1:3000"
+    runbook: str = "docs/operations.md"
+
+    def __post_init__(self) -> None:
+        if not self.grafana.startswith(("http://", "https://")):
+            raise UsageError(f"--grafana-url {self.grafana}: an address that begins with http:// or https:// is needed")
+
+    def dashboard(self, board: BoardName) -> str:
+        """A dashboard of ours, as a template of Prometheus."""
+        return f"{self.grafana.rstrip('/')}/d/fvm-pulse-{board}{CHOSEN}"
+
+
+LINKS = Links()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """An alert rule; `hold` is its `for`, `keep` its `keep_firing_for`."""
+    """An alert rule; `hold` is its `for`, `keep` its `keep_firing_for`, `board` the dashboard to look at."""
 
     name: str
     expr: str
     summary: str
     description: str
+    board: BoardName
     hold: str = ""
     keep: str = ""
     severity: str = ""
@@ -35,7 +69,7 @@ class Alert:
         """The anchor of its section in the runbook."""
         return self.name.lower()
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self, links: Links) -> dict[str, Any]:
         """The rule as Prometheus reads it."""
         rule: dict[str, Any] = {"alert": self.name, "expr": self.expr}
         if self.hold:
@@ -45,7 +79,12 @@ class Alert:
         labels = {**({"severity": self.severity} if self.severity else {}), **self.labels}
         if labels:
             rule["labels"] = labels
-        rule["annotations"] = {"summary": self.summary, "description": self.description, "runbook_url": RUNBOOK + self.anchor}
+        rule["annotations"] = {
+            "summary": self.summary,
+            "description": self.description,
+            "dashboard_url": links.dashboard(self.board),
+            "runbook_url": f"{links.runbook}#{self.anchor}",
+        }
         return rule
 
 
@@ -55,6 +94,7 @@ _NODE_AGE = "time() - max by (job, network) (pulse_head_timestamp_seconds)"
 PIPELINE = (
     Alert(
         name="FvmNodeSilent",
+        board="endpoints",
         expr="max by (job) (pulse_endpoint_up) == 0",
         hold="3m",
         severity="critical",
@@ -63,6 +103,7 @@ PIPELINE = (
     ),
     Alert(
         name="FvmChainHalted",
+        board="pipeline",
         expr=f"{_NODE_AGE} > 300\n  and on (job) {_UP}",
         hold="5m",
         severity="warning",
@@ -71,6 +112,7 @@ PIPELINE = (
     ),
     Alert(
         name="FvmPipelineBehind",
+        board="pipeline",
         expr=(
             "max by (job, network) (pulse_head_timestamp_seconds)\n  - max by (job, network) (pulse_processed_timestamp_seconds)\n  > 300"
         ),
@@ -82,6 +124,7 @@ PIPELINE = (
     ),
     Alert(
         name="FvmHeadStale",
+        board="pipeline",
         expr=f"fvm:head:age_seconds > {FRESH_SECONDS}",
         hold="5m",
         severity="critical",
@@ -90,6 +133,7 @@ PIPELINE = (
     ),
     Alert(
         name="FvmConsumerLag",
+        board="pipeline",
         expr=(
             f"sum by (job, network, stream) (pulse_consumer_lag_records) > {LAG_RECORDS}\n"
             "  and sum by (job, network, stream) (delta(pulse_consumer_lag_records[15m])) >= 0"
@@ -102,6 +146,7 @@ PIPELINE = (
     ),
     Alert(
         name="FvmExporterGone",
+        board="redis",
         expr='absent(pulse_build_info{role=~"run|export"})',
         hold="5m",
         severity="critical",
@@ -110,6 +155,7 @@ PIPELINE = (
     ),
     Alert(
         name="FvmProcessDown",
+        board="redis",
         expr='up{job=~"fvm-pulse.*"} == 0',
         hold="10m",
         severity="warning",
@@ -118,6 +164,7 @@ PIPELINE = (
     ),
     Alert(
         name="FvmEndpointDown",
+        board="endpoints",
         expr=(
             "max by (job, endpoint) (pulse_endpoint_up) == 0\n"
             f"  and max by (job, endpoint) (pulse_endpoint_wanted) == 1\n  and on (job) {_UP}"
@@ -129,6 +176,7 @@ PIPELINE = (
     ),
     Alert(
         name="FvmEndpointFlapping",
+        board="endpoints",
         expr=f"sum by (job, endpoint) (increase(pulse_endpoint_reconnects_total[30m])) > {RECONNECTS}",
         keep="15m",
         severity="warning",
@@ -137,6 +185,7 @@ PIPELINE = (
     ),
     Alert(
         name="FvmEndpointsDisagree",
+        board="endpoints",
         expr=(
             "sum by (job, endpoint, verdict)"
             f' (increase(pulse_endpoint_comparisons_total{{verdict=~"chain|receipts"}}[1h])) > {DISAGREEMENTS}'
@@ -155,6 +204,7 @@ PIPELINE = (
 STORE = (
     Alert(
         name="FvmRedisDown",
+        board="redis",
         expr="min by (job) (pulse_redis_up) == 0",
         hold="2m",
         severity="critical",
@@ -163,6 +213,7 @@ STORE = (
     ),
     Alert(
         name="FvmRedisNearlyFull",
+        board="redis",
         expr=(
             'max by (job) (pulse_redis_memory_bytes{kind="used"})\n'
             f'  / min by (job) (pulse_redis_memory_bytes{{kind="max"}})\n  > {NEARLY_FULL_RATIO}'
@@ -174,6 +225,7 @@ STORE = (
     ),
     Alert(
         name="FvmRedisEvicting",
+        board="redis",
         expr="max by (job) (increase(pulse_redis_evicted_keys_total[15m])) > 0",
         keep="15m",
         severity="critical",
@@ -182,6 +234,7 @@ STORE = (
     ),
     Alert(
         name="FvmRedisNotSaving",
+        board="redis",
         expr="min by (job) (pulse_redis_persistence_up) == 0",
         hold="10m",
         severity="warning",
@@ -196,6 +249,7 @@ def _counted(name: str, metric: str, by: str, summary: str, subject: str) -> Ale
     """An alert on any increase of a counter that should stand still."""
     return Alert(
         name=name,
+        board="pipeline",
         expr=f"sum by ({by}) (increase({metric}[15m])) > 0",
         keep="15m",
         severity="warning",
@@ -215,6 +269,7 @@ def _deeper_than(epochs: int) -> str:
 TRUTH = (
     Alert(
         name="FvmCoverageMissing",
+        board="pipeline",
         expr=(
             "(fvm:window:coverage_ratio < 1 and delta(fvm:window:coverage_ratio[30m]) <= 0)\n"
             f"  and on (network) fvm:head:age_seconds < {FRESH_SECONDS}"
@@ -226,6 +281,7 @@ TRUTH = (
     ),
     Alert(
         name="FvmBurnUnreconciled",
+        board="pipeline",
         expr=(
             "max by (network) (pulse_burn_unreconciled_attofil) > 0\n"
             "  and min by (network) (min_over_time(pulse_burn_unreconciled_attofil[1d])) == 0"
@@ -248,6 +304,7 @@ TRUTH = (
     ),
     Alert(
         name="FvmProbesFailing",
+        board="pipeline",
         expr=f"sum by (network, probe) (increase(pulse_probe_failures_total[1h])) > {PROBE_FAILURES}",
         hold="10m",
         keep="15m",
@@ -257,6 +314,7 @@ TRUTH = (
     ),
     Alert(
         name="FvmDeepReorg",
+        board="pipeline",
         expr=_deeper_than(10),
         keep="15m",
         severity="warning",
@@ -265,6 +323,7 @@ TRUTH = (
     ),
     Alert(
         name="FvmReorgBeyondFinality",
+        board="pipeline",
         expr=_deeper_than(900),
         keep="1h",
         severity="critical",
@@ -276,6 +335,7 @@ TRUTH = (
 
 WATCHDOG = Alert(
     name="Watchdog",
+    board="overview",
     expr="vector(1)",
     severity="none",
     summary="Alerting works.",

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
+from processors.alerts import LINKS, Links
 from streams.errors import PulseError, UsageError
 from streams.settings import Settings, load
 
@@ -288,11 +289,15 @@ def classify(
 
 
 @app.command()
-def render(root: Annotated[Path, typer.Argument(metavar="DIR", help="Where the project lies.")] = Path()) -> None:
+def render(
+    root: Annotated[Path, typer.Argument(metavar="DIR", help="Where the project lies.")] = Path(),
+    grafana_url: Annotated[str, typer.Option(metavar="URL", help="Where alerts link to dashboards.")] = LINKS.grafana,
+    runbook_url: Annotated[str, typer.Option(metavar="URL", help="The page that alerts name as their runbook.")] = LINKS.runbook,
+) -> None:
     """Write the alert rules, the dashboards and docs/indicators.md from the catalogue."""
     from processors.render import write
 
-    for path in write(root):
+    for path in write(root, Links(grafana_url, runbook_url)):
         print(path)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from processors.alerts import LINKS, Links
 from processors.catalogue import ROWS, unit_of
 from processors.page import number
 from processors.row import GROUPS, Row
@@ -100,7 +101,7 @@ def indicators_page() -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def _rendered() -> dict[str, str]:
+def _rendered(links: Links) -> dict[str, str]:
     """What is rendered, by its path in the project.
 
     Raises:
@@ -112,32 +113,32 @@ def _rendered() -> dict[str, str]:
         raise UsageError(f"render needs the dependency group `render`: {error}") from error
     return {
         "deploy/prometheus/rules/recording.yaml": rules_file(recording()),
-        "deploy/prometheus/rules/alerts.yaml": rules_file(alerting()),
+        "deploy/prometheus/rules/alerts.yaml": rules_file(alerting(links)),
         "docs/indicators.md": indicators_page(),
         **{f"grafana/dashboards/{board.name}.json": rendered(board) for board in BOARDS},
     }
 
 
-def files() -> dict[str, str]:
+def files(links: Links = LINKS) -> dict[str, str]:
     """Every rendered file, by its path in the project; the Helm chart has copies of its own, since it can not read outside of itself.
 
     Raises:
         UsageError: the package for dashboards is not installed.
     """
-    rendered = _rendered()
+    rendered = _rendered(links)
     folders = {".yaml": "rules", ".json": "dashboards"}
     copies = {f"{CHART_FILES}/{folders[path.suffix]}/{path.name}": name for name in rendered if (path := Path(name)).suffix in folders}
     return rendered | {copy: rendered[name] for copy, name in copies.items()}
 
 
-def write(root: Path) -> list[Path]:
+def write(root: Path, links: Links = LINKS) -> list[Path]:
     """Writes the rendered files under `root` and answers with those that changed.
 
     Raises:
         UsageError: the package for dashboards is not installed, or `root` can not be written.
     """
     changed = []
-    for name, text in files().items():
+    for name, text in files(links).items():
         path = root / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             try:

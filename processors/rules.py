@@ -7,7 +7,7 @@ count once. An indicator may have labels beyond its window, such as `pool`: they
 from collections.abc import Iterator
 from typing import Any
 
-from processors.alerts import FRESH_SECONDS, PIPELINE, STORE, TRUTH, WATCHDOG, Alert
+from processors.alerts import FRESH_SECONDS, PIPELINE, STORE, TRUTH, WATCHDOG, Alert, Links
 from processors.catalogue import watched
 from processors.row import Row
 from processors.thresholds import HOLDS, Indicator
@@ -95,6 +95,7 @@ def indicator_alerts() -> Iterator[Alert]:
     for hold in HOLDS:
         yield Alert(
             name=THRESHOLD_ALERT,
+            board="overview",
             expr=_crossed(hold),
             hold=hold,
             labels={"hold": hold},
@@ -112,9 +113,9 @@ def alerts() -> list[Alert]:
     return [*indicator_alerts(), *PIPELINE, *STORE, *TRUTH, WATCHDOG]
 
 
-def alerting() -> list[dict[str, Any]]:
+def alerting(links: Links) -> list[dict[str, Any]]:
     """The groups of alert rules."""
     return [
-        {"name": "fvm-indicator-alerts", "interval": "1m", "rules": [alert.plain() for alert in indicator_alerts()]},
-        {"name": "fvm-pipeline-alerts", "rules": [alert.plain() for alert in [*PIPELINE, *STORE, *TRUTH, WATCHDOG]]},
+        {"name": "fvm-indicator-alerts", "interval": "1m", "rules": [alert.plain(links) for alert in indicator_alerts()]},
+        {"name": "fvm-pipeline-alerts", "rules": [alert.plain(links) for alert in [*PIPELINE, *STORE, *TRUTH, WATCHDOG]]},
     ]

@@ -11,7 +11,7 @@ from processors.rules import alerts
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy/prometheus/rules"
 CASES: list[dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "alerts.yaml").read_text())
-SUMMARIES = {alert.name: alert.summary for alert in alerts()}
+ALERTS = {alert.name: alert for alert in alerts()}
 WINDOW = "24h"
 NETWORK = "mainnet"
 MINUTES = 400
@@ -52,7 +52,13 @@ def _stage(case: dict[str, Any]) -> dict[str, str]:
 
 def _expected(alert: str, found: dict[str, Any]) -> dict[str, Any]:
     labels = {name: value for name, value in found.items() if name != "says"}
-    texts = {"summary": SUMMARIES[alert], "description": found["says"], "runbook_url": f"docs/operations.md#{alert.lower()}"}
+    chosen = "&".join(f"var-{name}={labels[name]}" for name in ("network", "window") if name in labels)
+    texts = {
+        "summary": ALERTS[alert].summary,
+        "description": found["says"],
+        "dashboard_url": f"http://127.0.0.1:3000/d/fvm-pulse-{ALERTS[alert].board}" + (f"?{chosen}" if chosen else ""),
+        "runbook_url": f"docs/operations.md#{alert.lower()}",
+    }
     return {"exp_labels": labels, "exp_annotations": texts}
 
 

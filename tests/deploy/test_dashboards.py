@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from processors.catalogue import ROWS
 from streams.metrics import ProcessMetrics
-from tests.deploy.test_rules import PROMETHEUS_OWN, RECORDED, exposed, selectors
+from tests.deploy.test_rules import PROMETHEUS_OWN, RECORDED, exposed, rules, selectors
 
 ROOT = Path(__file__).parents[2]
 BOARDS = sorted((ROOT / "grafana/dashboards").glob("*.json"))
@@ -26,6 +26,11 @@ SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 @pytest.fixture(params=BOARDS, ids=lambda path: path.name)
 def board(request: pytest.FixtureRequest) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(request.param.read_text())
+    return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text())
     return found
 
 
@@ -141,6 +146,19 @@ def test_ids_and_places(board: dict[str, Any]) -> None:
     for one, other in combinations(places, 2):
         apart = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
         assert apart or one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"], (one, other)
+
+
+def test_alerts_open_a_board_that_shows_what_they_read() -> None:
+    """The link of every alert names a board of ours, with a panel of a series that the alert is about."""
+    shown = {found["uid"]: {selector.name for query in queries(found) for selector in selectors(parsed(query))} for found in map(_read, BOARDS)}
+    of_scrapes = {"up": "scrape_duration_seconds"}
+    recorded = {rule["record"]: rule["expr"] for rule in rules() if "record" in rule}
+    for rule in rules():
+        if "alert" in rule:
+            uid = rule["annotations"]["dashboard_url"].partition("/d/")[2].partition("{{")[0]
+            names = {selector.name for selector in selectors(promql_parser.parse(rule["expr"]))}
+            names |= {one.name for name in names if name in recorded for one in selectors(promql_parser.parse(recorded[name]))}
+            assert not names or {of_scrapes.get(name, name) for name in names} & shown[uid], rule["alert"]
 
 
 def test_references_are_unique_in_a_panel(board: dict[str, Any]) -> None:

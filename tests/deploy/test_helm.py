@@ -12,7 +12,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from processors.alerts import Links
 from processors.render import files
+from processors.rules import alerting
 from streams.settings import load
 
 ROOT = Path(__file__).parents[2]
@@ -179,6 +181,14 @@ def test_the_operator_gets_rules_and_targets() -> None:
 
 
 @needs_helm
+def test_links_of_alerts_lead_where_the_values_say() -> None:
+    """Every alert's, and nothing else is touched."""
+    values = ("prometheusRule.grafanaUrl=https://grafana.example.org/", "prometheusRule.runbookUrl=https://docs.example.org/runbook")
+    found = of_kind(rendered(*WATCHED, *values), "PrometheusRule")["pulse-fvm-pulse-alerts"]["spec"]
+    assert found == {"groups": alerting(Links("https://grafana.example.org", "https://docs.example.org/runbook"))}
+
+
+@needs_helm
 def test_workers_scale_by_lag() -> None:
     """With autoscaling the deployment leaves the number of workers to it; a budget lets one pod of each kind go."""
     objects = rendered(*DISTRIBUTED, "worker.autoscaling.enabled=true")
@@ -195,6 +205,7 @@ def test_workers_scale_by_lag() -> None:
     [
         (("mode=both",), "mode"),
         (("worker.replicas=0",), "replicas"),
+        (("prometheusRule.grafanaUrl=grafana",), "grafanaUrl"),
         (("serviceMonitor.enable=true",), "enable"),
         (("kafka.brokers[0]=kafka",), "brokers"),
         (("mode=distributed",), "redis.url or redis.existingSecret is needed"),

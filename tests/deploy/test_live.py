@@ -186,6 +186,7 @@ async def test_a_page_and_every_query(tmp_path: Path) -> None:
             "hold": "5m",
         }
         assert page["annotations"]["description"] == "active_addresses of testing over 20e is 0, below its critical level."
+        assert page["annotations"]["dashboard_url"].endswith("/d/fvm-pulse-overview?var-network=testing&var-window=20e")
         assert page["annotations"]["runbook_url"] == "docs/operations.md#fvmindicatorbeyondthreshold"
         await told(here.receiver, "/heartbeat", "firing", alertname="Watchdog")
         here.node.halt_at(BUSY)

@@ -1,3 +1,4 @@
+from processors.alerts import Links
 from processors.catalogue import watched
 from processors.row import Row
 from processors.rules import _covered, _value, alerting, alerts, recording
@@ -43,7 +44,7 @@ def test_a_figure_of_the_state_needs_no_covered_window() -> None:
 
 def test_one_generic_alert_for_every_hold() -> None:
     """No indicator's name stands in an alert."""
-    indicator_group, pipeline_group = alerting()
+    indicator_group, pipeline_group = alerting(Links())
     assert [rule["for"] for rule in indicator_group["rules"]] == list(HOLDS)
     text = str(indicator_group) + str(pipeline_group)
     assert not [indicator.name for _, indicator in watched() if f'"{indicator.name}"' in text]
@@ -52,7 +53,7 @@ def test_one_generic_alert_for_every_hold() -> None:
 def test_alerts_keep_the_conventions() -> None:
     """A severity or the threshold's own, a sentence as summary, a runbook."""
     for alert in alerts():
-        plain = alert.plain()
+        plain = alert.plain(Links())
         assert plain["annotations"]["summary"][0].isupper()
         assert plain["annotations"]["summary"].endswith(".")
         assert plain["annotations"]["runbook_url"].endswith("#" + alert.name.lower())
