@@ -14,7 +14,7 @@ from processors.wanted import Progress, Wanted
 from processors.windows import parse, parse_all
 from streams.errors import StoreFault
 from streams.follower import Follower
-from streams.history import Hole
+from streams.history import History, Hole
 from streams.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -47,6 +47,49 @@ def kept_epochs(settings: Settings) -> int:
     return 2 * longest_of(settings) + SURVIVE_REORG_EPOCHS - MARGIN_EPOCHS
 
 
+class Walks:
+    """What is remembered of the walks of one follower: the last one given, and where no node would go further."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._given: Hole | None = None
+        self._finished = 0
+        self._finished_at = 0.0
+        self._reach: tuple[int, float] | None = None
+
+    def ended(self, now: float) -> bool:
+        """Whether a walk came to its end since this was asked last."""
+        if (reached := self._history.take_out_of_reach()) is not None:
+            self._reach = (reached, now + OUT_OF_REACH_SECONDS)
+        elif self._reach is not None and now > self._reach[1]:
+            self._reach = None
+        if self._history.finished == self._finished:
+            return False
+        self._finished, self._finished_at = self._history.finished, now
+        return True
+
+    @property
+    def out_of_reach(self) -> int | None:
+        """The height that no node would tell of, left alone for a while with all below it."""
+        return self._reach[0] if self._reach is not None else None
+
+    def hope(self) -> None:
+        """What was out of reach may be within it: somebody wishes for more, maybe of another node."""
+        self._reach = None
+
+    def is_settling(self, hole: Hole, now: float) -> bool:
+        """Whether this was just published and may still be on its way."""
+        given = self._given
+        if given is None or now > self._finished_at + SETTLING_SECONDS:
+            return False
+        return given.low <= hole.low and hole.above.height <= given.above.height
+
+    def give(self, hole: Hole) -> None:
+        """Begin a walk."""
+        self._given = hole
+        self._history.fill(hole)
+
+
 class Filler:
     """Watches the ledger of what `follower` publishes; run it beside the connections.
 
@@ -66,12 +109,9 @@ class Filler:
         self._depth, self._kept = depth_of(settings), kept_epochs(settings)
         self._store = store
         self._stir = stir
-        self._given: Hole | None = None
+        self._walks = Walks(follower.history)
         self._again: frozenset[int] = frozenset()
-        self._finished = 0
-        self._finished_at = 0.0
         self._wish: int | None = None
-        self._reach: tuple[int, float] | None = None
 
     async def run(self) -> None:
         """Give the follower hole after hole until cancelled."""
@@ -82,40 +122,29 @@ class Filler:
                     await self._look(store, Wanted(self._redis, self._follower.network))
 
     async def _look(self, store: Store, wanted: Wanted) -> None:
-        now, tip, history = time.time(), self._follower.tip, self._follower.history
+        now, tip, walks = time.time(), self._follower.tip, self._walks
         if tip is None:
             return
-        if history.finished > self._finished:
-            self._finished, self._finished_at = history.finished, now
+        if walks.ended(now):
             await wanted.written(self._again)
-        if history.out_of_reach is not None and (self._reach is None or now > self._reach[1]):
-            self._reach = (history.out_of_reach, now + OUT_OF_REACH_SECONDS)
-        await wanted.tell(Progress(now, tip.height, self._reach[0] if self._reach is not None else None))
-        if not history.idle(now) or not self._follower.caught_up:
+        await wanted.tell(Progress(now, tip.height, walks.out_of_reach))
+        if not self._follower.history.idle(now) or not self._follower.caught_up:
             return
         floor, again = await wanted.floor(), await wanted.again()
         if floor is not None and floor != self._wish:
-            self._reach = None  # somebody hopes for more: maybe of another node
+            walks.hope()
         self._wish = floor
-        hole = await newest_hole(store, self._floor(tip.height, floor, now, again), tip.height, again)
+        hole = await newest_hole(store, self._floor(tip.height, floor, again), tip.height, again)
         if hole is None and floor is not None:
             await wanted.reached(floor)
-        if hole is not None and not self._is_settling(hole, now, again):
+        if hole is not None and (again or not walks.is_settling(hole, now)):
             log.info("filling history", newest=hole.above.height, down_to=hole.low + 1)
-            self._given, self._again = hole, frozenset(height for height in again if hole.low < height <= hole.above.height)
-            history.fill(hole)
+            self._again = frozenset(height for height in again if hole.low < height <= hole.above.height)
+            walks.give(hole)
             self._stir()
 
-    def _floor(self, tip: int, wanted: int | None, now: float, again: frozenset[int]) -> int:
+    def _floor(self, tip: int, wanted: int | None, again: frozenset[int]) -> int:
         """The lowest height to fill: what is wanted, kept, and not out of reach."""
         floor = min(tip - self._depth + 1, wanted if wanted is not None else tip, *again, tip)
-        if self._reach is not None and now <= self._reach[1]:
-            floor = max(floor, self._reach[0] + 1)
-        return max(floor, tip - self._kept, 0)
-
-    def _is_settling(self, hole: Hole, now: float, again: frozenset[int]) -> bool:
-        """Whether this was just published and may still be on its way."""
-        given = self._given
-        if given is None or now > self._finished_at + SETTLING_SECONDS or again:
-            return False
-        return given.low <= hole.low and hole.above.height <= given.above.height
+        reached = self._walks.out_of_reach
+        return max(floor, reached + 1 if reached is not None else 0, tip - self._kept, 0)

@@ -98,7 +98,7 @@ class History:
     """One walk at a time; told answers, it says what to ask and what to publish."""
 
     def __init__(self, policy: Policy) -> None:
-        self.out_of_reach: int | None = None
+        self._out_of_reach: int | None = None
         """The height that no node would tell of the last time, and nothing below it."""
         self.finished = 0
         """How many walks came to their end."""
@@ -123,8 +123,15 @@ class History:
     def fill(self, hole: Hole) -> None:
         """Begin a walk, in place of the one before."""
         self.clear()
-        self.out_of_reach = None
+        self._out_of_reach = None
         self._hole = hole
+
+    def take_out_of_reach(self) -> int | None:
+        """The height that no node would tell of in the walk that has ended, and nothing below it; told once."""
+        if self._hole is not None:
+            return None
+        reached, self._out_of_reach = self._out_of_reach, None
+        return reached
 
     @property
     def hole(self) -> Hole | None:
@@ -168,10 +175,10 @@ class History:
         return Past(assembled, parent)
 
     def _finish(self) -> None:
-        self.finished += self.out_of_reach is None
-        reached = self.out_of_reach
+        self.finished += self._out_of_reach is None
+        reached = self._out_of_reach
         self.clear()
-        self.out_of_reach = reached
+        self._out_of_reach = reached
 
     # What to ask
 
@@ -287,7 +294,7 @@ class History:
         """Leave what `key` asked for, and all below it, missing."""
         self._rest_until = now + REST_SECONDS
         if self._hole is None or not self._path:
-            self.out_of_reach = self._hole.above.height if self._hole is not None else None
+            self._out_of_reach = self._hole.above.height if self._hole is not None else None
             self._finish()
             return []
         height = self._path[-1].height - 1
@@ -297,7 +304,7 @@ class History:
             height = self._bottom = self._path.pop().height if self._path else height
         else:
             self._bottom = None
-        self._ended, self.out_of_reach = True, height
+        self._ended, self._out_of_reach = True, height
         # The top of the hole alone would say no more than it says already.
         if not self._path or (self._bottom is None and len(self._path) == 1 and self._path[0].hash == self._hole.above.hash):
             self._finish()

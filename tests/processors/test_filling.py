@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from processors import filling
-from processors.filling import Filler, depth_of, kept_epochs
+from processors.filling import OUT_OF_REACH_SECONDS, Filler, Walks, depth_of, kept_epochs
 from processors.ledger import missing
 from processors.parts import group_of_tasks
 from processors.registry import Registry
@@ -24,6 +24,7 @@ from streams.metrics import ProcessMetrics
 from streams.settings import Settings, load
 from tests.node.server import Server
 from tests.node.world import Node, World
+from tests.streams.test_history import Filled
 
 NETWORK = "testworld"
 
@@ -87,6 +88,25 @@ async def test_a_start_fills_the_longest_window_and_a_wish_more(redis: Redis) ->
     said = await wanted.progress()
     assert said is not None
     assert (said.tip, said.out_of_reach) == (tip.height, None)
+
+
+@pytest.mark.parametrize("hope", [False, True])
+def test_what_was_out_of_reach_is_tried_again(hope: bool) -> None:
+    """A height that no node would tell of is left alone for ten minutes, or until somebody wishes for more; then it is as any other."""
+    world = World()
+    world.advance(*[0] * 100)
+    node = Node(world)
+    node.look_back_epochs = 30
+    one = Filled({"a": node})
+    walks = Walks(one.follower.history)
+    one.settle(30)
+    for now in (0.0, OUT_OF_REACH_SECONDS):
+        walks.ended(now)
+        assert walks.out_of_reach == 69
+    walks.hope() if hope else walks.ended(OUT_OF_REACH_SECONDS + 1)
+    assert walks.out_of_reach is None
+    walks.ended(OUT_OF_REACH_SECONDS + 2)
+    assert walks.out_of_reach is None
 
 
 def test_how_deep_is_bounded_by_windows_and_look_back() -> None:

@@ -8,18 +8,19 @@ agents or topics and workers) are small models of `streams.connections`, `proces
 import heapq
 import random
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from streams.chain import FINALITY_EPOCHS, Published
 from streams.clock import SteadyClock
-from streams.events import Dropped, OutOfReach, Policy, Position
+from streams.events import Dropped, Policy, Position
 from streams.follower import Follower
 from streams.memory import Memory
-from streams.records import COUNTED_STREAMS, LogsRecord, Record, Rewind, Stream, TipsetRecord, stream_of
+from streams.records import COUNTED_STREAMS, LogsRecord, Record, Rewind, Stream, stream_of
 from streams.tasks import Answered
 from tests.simulation.chain import Chain, Tip
+from tests.simulation.filling import Filling
 from tests.simulation.node import Faults, Node
 from tests.simulation.store import Held, ModelStore
 
@@ -124,7 +125,6 @@ class Process:
         self.to_resume = True
         self.reserved = -1
         self.incarnation = 0
-        self.fresh = True
         self.queues: dict[Stream, deque[Record]] = {stream: deque() for stream in COUNTED_STREAMS}
         self.unacknowledged: deque[tuple[Record, Published | None]] = deque()
         self._asleep: dict[str, Callable[[], None]] = {}
@@ -134,6 +134,8 @@ class Process:
         self._start("acknowledging", self._acknowledging())
         for stream in COUNTED_STREAMS:
             self._start(stream, self._applying(stream))
+        filling = Filling(self.follower, world)
+        self._start("filling", filling.run(self.clock, world.options.policy.look_back_epochs, self.stir))
         self.stir()
 
     def _start(self, name: str, waiting: Waiting) -> None:
@@ -274,7 +276,7 @@ class Process:
         held = self.world.store.held
         self.incarnation = held.incarnation = max(held.incarnation + 1, int(self.clock()), self.incarnation + 1)
         reserved = self.reserved if self.reserved >= 0 else None
-        self._resumed(published, since)
+        self.world.mixed = False
         self.world.note(f"resume {self.incarnation}: {len(published)} published, since {since}, reserved {reserved}")
         return Position(self.incarnation, published, reserved, memory, since)
 
@@ -286,16 +288,8 @@ class Process:
         held = self.world.store.held
         self.reserved = held.reserved if held.reserved is not None else -1
         published = tuple(sorted((Published(height, block) for block, height in held.ledger.items()), key=lambda one: one.height))
-        self._resumed(published, None)
-        return Position(self.incarnation, published, held.reserved, _memory(held))
-
-    def _resumed(self, published: Sequence[Published], since: int | None) -> None:
-        """A new process wants no more than what the store had; the same one wants all that it has published."""
-        if self.fresh:
-            lowest = since if since is not None else published[0].height if published else None
-            self.world.floor = None if lowest is None or self.world.floor is None else max(lowest, self.world.floor)
-        self.fresh = False
         self.world.mixed = False
+        return Position(self.incarnation, published, held.reserved, _memory(held))
 
     def _put(self, record: Record) -> Waiting:
         world = self.world
@@ -418,6 +412,8 @@ class Simulation:
         self.offset = START_SECONDS
         self.calm = False
         self.redis_away = False
+        self.fills = seed % 4 == 3
+        """Whether holes are filled from the start on; else when the world is calm, so that what the follower leaves can be seen."""
         self.latency = rng.choice([0.05, 0.5, 3.0])
         self.trace = trace
         self.chain = Chain(seed, options.first_height, options.weight, FINALITY_EPOCHS)
@@ -429,9 +425,6 @@ class Simulation:
         self.copies: list[tuple[int, Held]] = []
         self.mixed = False
         """Whether an older Redis may have been written to, and nobody has compared it yet."""
-        self.floor: int | None = None
-        """The lowest height that must be known in the end, None while nothing is published."""
-        self.published_to = -1
         self.topics = Topics(self)
         self.process: Process | None = None
         self.note(str(options))
@@ -459,20 +452,29 @@ class Simulation:
         """The follower told something."""
         if not isinstance(event, Answered):
             self.note(repr(event))
-        if isinstance(event, OutOfReach) and self.floor is not None:
-            self.floor = max(self.floor, event.height + 1)
         assert not (isinstance(event, Dropped) and event.refused), f"an endpoint was refused for good: {event.reason}"
 
     def published(self, record: Record) -> None:
         """A record was put."""
         self.note(_shown(record))
-        if isinstance(record, TipsetRecord):
-            self.floor = record.height if self.floor is None else self.floor
 
     def apply(self, record: Record) -> None:
         """A record reaches the store."""
         self.store.apply(record)
         self.operations.append(("apply", record))
+
+    # What must be
+
+    def lowest(self) -> int:
+        """The lowest height that must be known in the end: as far down as is wanted, and as every node looks back."""
+        chain = self.chain.canonical()
+        limits = [node.look_back_epochs for node in self.nodes.values() if node.look_back_epochs is not None]
+        return max(min(chain), max(chain) - min([self.options.policy.look_back_epochs, *limits]) + 1)
+
+    def missing(self, stream: Stream) -> list[int]:
+        """The heights that must be known and are not."""
+        known = self.store.known(stream, "processed", "null").keys()
+        return sorted(set(range(self.lowest(), max(self.chain.canonical()) + 1)) - known)
 
     # What happens
 
@@ -593,7 +595,7 @@ class Simulation:
 
     def _calm_down(self) -> None:
         self.note("-- calm")
-        self.calm = True
+        self.calm = self.fills = True
         self.redis_away = False
         for node in self.nodes.values():
             node.faults, node.down, node.mute, node.silent, node.late = Faults(), False, False, False, {}
@@ -616,7 +618,8 @@ class Simulation:
         assert process is not None
         queued = any(process.queues.values()) or process.unacknowledged
         head = max(self.store.known("tipsets", "processed"), default=-1)
-        return process.follower.caught_up and not queued and self.topics.applied and head == max(self.chain.canonical())
+        caught_up = process.follower.caught_up and process.follower.history.hole is None and head == max(self.chain.canonical())
+        return caught_up and not queued and self.topics.applied and not any(self.missing(stream) for stream in COUNTED_STREAMS)
 
 
 def _shown(record: Record) -> str:

@@ -93,6 +93,20 @@ class ModelStore:
         ]
         return tuple(held_by_all(tails)), min((one.height for tail in tails for one in tail), default=None)
 
+    async def states(self, first: int, last: int) -> list[str]:
+        """As `processors.store.Store.states`."""
+        letters = {"processed": "t", "null": "n", "empty": "e"}
+        words = self.held.words
+        return [
+            "".join(letters[word.state] if (word := words.get((stream, height))) is not None else "e" for height in range(first, last + 1))
+            for stream in COUNTED_STREAMS
+        ]
+
+    async def hash_at(self, height: int) -> str | None:
+        """As `processors.store.Store.hash_at`."""
+        word = self.held.words.get(("tipsets", height))
+        return word.hash if word is not None and word.state == "processed" else None
+
     def figures(self, stream: Stream, epochs: int) -> Figures:
         """The window of so many epochs."""
         found = Figures(max(self.known(stream, "processed")))

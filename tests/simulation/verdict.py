@@ -22,13 +22,6 @@ def check(world: Simulation) -> None:
             _check_figures(world, stream, epochs, chain)
 
 
-def lowest(world: Simulation) -> int:
-    """The lowest height that must be known."""
-    head = max(world.chain.canonical())
-    assert world.floor is not None, "nothing was ever published"
-    return max(world.floor, head - world.options.policy.look_back_epochs + 1)
-
-
 def _check_heights(world: Simulation, stream: Stream, chain: dict[int, Tip]) -> None:
     head = max(chain)
     held = {height: word.hash for height, word in world.store.known(stream, "processed").items()}
@@ -38,8 +31,8 @@ def _check_heights(world: Simulation, stream: Stream, chain: dict[int, Tip]) -> 
     nulls = world.store.known(stream, "null")
     wrong = sorted(height for height in nulls if height in chain or height > head)
     assert not wrong, f"{stream}: null, but not on the chain: {wrong[:20]}"
-    missing = sorted(set(range(lowest(world), head + 1)) - held.keys() - nulls.keys())
-    assert not missing, f"{stream}: missing: {missing[:20]} of {lowest(world)} to {head}"
+    missing = world.missing(stream)
+    assert not missing, f"{stream}: missing: {missing[:20]} of {world.lowest()} to {head}"
 
 
 def _check_figures(world: Simulation, stream: Stream, epochs: int, chain: dict[int, Tip]) -> None:

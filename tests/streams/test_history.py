@@ -131,7 +131,7 @@ def test_ends_where_the_node_will_not_go() -> None:
     node.look_back_epochs = 30
     one = Filled({"a": node})
     one.settle(30)
-    assert one.follower.history.out_of_reach == 69
+    assert one.follower.history.take_out_of_reach() == 69
     assert [event for event in one.events if isinstance(event, OutOfReach)] == [OutOfReach(69)]
     one.check(world, since=71)
     world.advance(0, 0)
