@@ -66,6 +66,8 @@ def policy(settings: Settings) -> Policy:
         compare_depth_epochs=settings.compare_depth_epochs,
         receipts_quorum=settings.receipts_quorum,
         hedge_after_seconds=settings.hedge_after_seconds,
+        reread_depth_epochs=settings.reread_depth_epochs,
+        reread_final_epochs=settings.reread_final_epochs,
     )
 
 

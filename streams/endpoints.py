@@ -77,6 +77,18 @@ class Endpoint:
                 return self.heard_at + stale_after_seconds
         return math.inf
 
+    def opened(self, now: float) -> None:
+        """The connection is open, the node has to say what it is."""
+        self.phase, self.since, self.heard_at = Phase.OPENING, now, now
+
+    def greeted(self, now: float, *, native: bool) -> None:
+        """The node said what it is."""
+        self.phase, self.since, self.heard_at, self.native = Phase.LIVE, now, now, native
+
+    def left(self) -> None:
+        """The connection is not wanted any more."""
+        self.phase, self.head, self.target = Phase.IDLE, None, None
+
     @property
     def busy(self) -> bool:
         """Whether a connection is open or being made."""
@@ -91,11 +103,13 @@ class Endpoints:
         names: the endpoints, preferred first.
         jitter: a number in [0, 1) each time, so that many followers do not return at once.
         witnesses: how many endpoints besides the leader are wanted, where there are so many.
+        stale_after_seconds: how long a live endpoint may say nothing.
     """
 
     names: Iterable[str]
     jitter: Callable[[], float]
     witnesses: int = 0
+    stale_after_seconds: float = math.inf
     all: dict[str, Endpoint] = field(init=False)
     leader: Endpoint | None = None
     _sought: frozenset[str] = frozenset()
@@ -164,11 +178,16 @@ class Endpoints:
         """The live endpoints besides the leader that told a head, preferred first."""
         return [one for one in self.all.values() if one is not self.leader and one.phase is Phase.LIVE and one.target is not None]
 
+    def silent(self, now: float) -> list[Endpoint]:
+        """Those that have said nothing for too long."""
+        return [one for one in self.all.values() if one.silent_at(self.stale_after_seconds) <= now]
+
     def wake_at(self) -> float | None:
-        """When the next endpoint may be tried again; None while one is tried without a leader, since it is one at a time."""
-        if self.leader is None and any(one.busy for one in self.all.values()):
-            return None
-        return min((one.retry_at for one in self._candidates() if one.phase is Phase.IDLE), default=None)
+        """When an endpoint may be tried again, or one is silent for too long; without a leader only one at a time is tried."""
+        times = [one.silent_at(self.stale_after_seconds) for one in self.all.values()]
+        if self.leader is not None or not any(one.busy for one in self.all.values()):
+            times += [one.retry_at for one in self._candidates() if one.phase is Phase.IDLE]
+        return min((time for time in times if time < math.inf), default=None)
 
     def all_refused(self) -> str | None:
         """Why there is nobody left to talk to, None while there is."""

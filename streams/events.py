@@ -1,7 +1,7 @@
 """What the follower is given, and what it tells: its policy, where it goes on from, and the events on its way."""
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from streams.chain import Published
 from streams.errors import NodeFault, Refusal, Silence
@@ -28,6 +28,8 @@ class Policy:
         compare_depth_epochs: how deep a tipset lies when witnesses are asked about it.
         receipts_quorum: how many nodes must tell the same receipts before a tipset is published without complaint.
         hedge_after_seconds: how long the leader may take for a tipset before a witness is asked as well.
+        reread_depth_epochs: how deep a tipset lies when it is read again, 0 for never.
+        reread_final_epochs: how deep it lies when it is read once more, 0 for never.
     """
 
     look_back_epochs: int = 2000
@@ -42,6 +44,8 @@ class Policy:
     compare_depth_epochs: int = 5
     receipts_quorum: int = 1
     hedge_after_seconds: float = 5.0
+    reread_depth_epochs: int = 0
+    reread_final_epochs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,24 @@ class WitnessSays:
     verdict: Verdict
 
 
+Depth: TypeAlias = Literal["confirmed", "final"]
+DEPTHS: tuple[Depth, ...] = get_args(Depth)
+RereadResult: TypeAlias = Literal["same", "different", "disputed", "failed", "skipped"]
+"""What a second read of a tipset came to. `disputed`: a node tells something else, and that is not believed."""
+REREAD_RESULTS: tuple[RereadResult, ...] = get_args(RereadResult)
+
+
+@dataclass(frozen=True, slots=True)
+class Reread:
+    """A published tipset was read again: what came of it, who told, and what differs (`chain`: another tipset stands there)."""
+
+    height: int
+    depth: Depth
+    result: RereadResult
+    endpoint: str
+    differs: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Incomplete:
     """A tipset was published although its receipts seem incomplete."""
@@ -157,5 +179,17 @@ class OutOfReach:
 
 
 Event: TypeAlias = (
-    Answered | Reorg | Dropped | Nonsense | Live | Sought | Announced | WitnessSays | Incomplete | LogMismatch | NoSample | OutOfReach
+    Answered
+    | Reorg
+    | Dropped
+    | Nonsense
+    | Live
+    | Sought
+    | Announced
+    | WitnessSays
+    | Reread
+    | Incomplete
+    | LogMismatch
+    | NoSample
+    | OutOfReach
 )

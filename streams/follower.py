@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from streams.chain import FINALITY_EPOCHS, Link, Published
-from streams.endpoints import OPENING_SECONDS, Endpoint, Endpoints, Phase
+from streams.endpoints import OPENING_SECONDS, Endpoint, Endpoints
 from streams.enrich import Assembled
 from streams.errors import NodeFault, Refusal
 from streams.events import Dropped, Event, Incomplete, Live, LogMismatch, NoSample, OutOfReach, Policy, Position, Reorg, doubts
@@ -32,6 +32,7 @@ from streams.pursuit import Pursuit
 from streams.questions import Question, Questions
 from streams.ranges import LogCounts, count_logs
 from streams.records import Contract, Record
+from streams.rereads import Found
 from streams.rpc import Notice, Session
 from streams.sampler import Sampler
 from streams.sampling import Probe
@@ -70,7 +71,7 @@ class Follower:
         self.head: Link | None = None
         """The newest head that the leader announced."""
         self._policy = policy or Policy()
-        self._endpoints = Endpoints(endpoints, jitter, self._policy.witnesses)
+        self._endpoints = Endpoints(endpoints, jitter, self._policy.witnesses, self._policy.stale_after_seconds)
         places = max(2 * self._policy.concurrency, 8)
         self._tasks = Tasks(
             in_flight=places,
@@ -100,6 +101,7 @@ class Follower:
         self._position = position
         self._memory.join(position.memory)
         self.history.clear()
+        self._others.rereads.resume(position.published)
         self._publication.resume(position.incarnation)
         self._sampler.resume(position.probes)
         self._pursuit.resume(position.published, position.reserved, position.since)
@@ -108,7 +110,7 @@ class Follower:
         """A connection to the endpoint is open."""
         self._now = now
         endpoint = self._endpoints.all[name]
-        endpoint.phase, endpoint.since, endpoint.heard_at = Phase.OPENING, now, now
+        endpoint.opened(now)
         self._sessions[name] = self._tasks.open(name)
         self._settle(self._tasks.start(name, ("greet", 0), greet(), now))
 
@@ -142,9 +144,8 @@ class Follower:
         """Time went by."""
         self._now = now
         self._settle(self._tasks.expire(now))
-        for endpoint in self._endpoints.all.values():
-            if endpoint.silent_at(self._policy.stale_after_seconds) <= now:
-                self._drop(endpoint, f"silent for {now - max(endpoint.since, endpoint.heard_at):.0f} s", refused=False)
+        for endpoint in self._endpoints.silent(now):
+            self._drop(endpoint, f"silent for {now - max(endpoint.since, endpoint.heard_at):.0f} s", refused=False)
         self._advance()
 
     # What the shell asks
@@ -155,7 +156,7 @@ class Follower:
         for endpoint in self._endpoints.all.values():
             if endpoint.busy and endpoint.name not in wanted:
                 self._close(endpoint)
-                endpoint.phase, endpoint.head, endpoint.target = Phase.IDLE, None, None
+                endpoint.left()
         return wanted
 
     def requests(self) -> list[tuple[str, bytes]]:
@@ -164,7 +165,7 @@ class Follower:
 
     def events(self) -> list[Event]:
         """What happened since the last time, for metrics and the log."""
-        events, self._events = [*self._endpoints.sought(), *self._heads.take(), *self._events], []
+        events, self._events = [*self._endpoints.sought(), *self._heads.take(), *self._others.rereads.take(), *self._events], []
         return events
 
     def wake_at(self) -> float:
@@ -175,7 +176,6 @@ class Follower:
             self._questions.retries.wake_at(self._now),
             self.history.wake_at(self._now),
         ]
-        times += [one.silent_at(self._policy.stale_after_seconds) for one in self._endpoints.all.values()]
         if self._pursuit.path and self._others.first is not None:
             times.append(self._now + self._policy.hedge_after_seconds)
         return min([time for time in times if time is not None] + [self._now + OPENING_SECONDS])
@@ -210,8 +210,9 @@ class Follower:
                 self._publish(self.network, pursuit.path[0])
             elif not pursuit.stale and pursuit.gap is None and (sampled := self._sampler.take()) is not None:
                 self._publication.sample(self.network, sampled)
-            elif (past := self.history.next()) is not None:
+            elif (past := self._others.rereads.next() or self.history.next()) is not None:
                 self._publication.publish(self.network, past.assembled, self._memory, past.parent_height, NEVER_NOTICED)
+                self._others.filled_in(past)
             self._advance()
         return self._publication.queue.popleft() if self._publication.queue else None
 
@@ -240,7 +241,7 @@ class Follower:
             self._events.append(Incomplete(link.height, assembled.complaint))
         self._streamed.published(link, record.logs, [tx.hash for tx in assembled.block.transactions], self._now)
         self._events += [LogMismatch(height) for height in self._streamed.mismatches(link.height, self._now)]
-        self._others.published(assembled)
+        self._others.published(assembled, parent_height)
         self._endpoints.succeeded()
 
     # What nodes say
@@ -254,8 +255,7 @@ class Follower:
         self.chain_id = greeting.chain_id
         self.network = self.network or greeting.label
         self._said_network = self._said_network or greeting.network
-        endpoint.phase, endpoint.since, endpoint.native = Phase.LIVE, self._now, greeting.native
-        endpoint.heard_at = self._now
+        endpoint.greeted(self._now, native=greeting.native)
         if greeting.streams_logs:
             self._streamed.subscribed(endpoint.name)
         self._events.append(Live(endpoint.name, greeting.native))
@@ -289,7 +289,7 @@ class Follower:
             case Assembled():
                 self._ask_others(self._others.hold(done.result))
                 self._accept()
-            case Vouched() | Compared():
+            case Vouched() | Compared() | Found():
                 self._events += self._others.said(endpoint.name, done.result)
                 self._accept()
             case LogCounts(heights, counts):
@@ -318,9 +318,9 @@ class Follower:
                 self._streamed.forget_missed()
             case (kind, _) if kind in PAST:
                 self._events += self.history.failed(failed.key, failed.fault, self._now)
-            case (kind, block) if kind in KINDS:
+            case (kind, _) if kind in KINDS:
                 self._questions.retries.failed(failed.key, self._now)
-                self._others.failed(endpoint.name, kind, str(block))
+                self._others.failed(endpoint.name, failed.key, failed.fault)
                 self._accept()
             case _:
                 attempts = self._questions.retries.failed(failed.key, self._now)
@@ -381,10 +381,11 @@ class Follower:
         self._ask(leader, self._sampler.questions(native=leader.native, head=head), background=True)
         self._ask(leader, self.history.questions(leader, self._memory, self._now), background=True)
         self._ask_others(self._others.questions(leader, pursuit, self._memory, self._tasks, self._now))
+        self._ask_others(self._others.second_reads(leader, pursuit, self._memory), background=True)
 
-    def _ask_others(self, questions: Asked) -> None:
+    def _ask_others(self, questions: Asked, *, background: bool = False) -> None:
         for endpoint, question in questions:
-            self._ask(endpoint, [question])
+            self._ask(endpoint, [question], background=background)
 
     def _ask(self, endpoint: Endpoint, questions: Iterable[Question], *, background: bool = False) -> None:
         for key, fetch in questions:

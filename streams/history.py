@@ -280,7 +280,7 @@ class History:
         if key not in self._running:
             return []
         self._running.discard(key)
-        if isinstance(fault, Silence) or _is_limit(fault):
+        if isinstance(fault, Silence) or is_limit(fault):
             self.pace.limited(now)
             return []
         if isinstance(key[1], int):
@@ -325,7 +325,7 @@ def fetch_anchor(above: Published, head: tuple[Cid, ...]) -> Fetch[Anchor]:
     return Anchor(link, child)
 
 
-def _is_limit(fault: NodeFault) -> bool:
+def is_limit(fault: NodeFault) -> bool:
     """Whether the node asks for fewer questions."""
     text = str(fault).lower()
     return isinstance(fault, Refusal) and (fault.code in {_TOO_MANY, RANGE_TOO_WIDE} or any(word in text for word in _LIMITED))

@@ -5,9 +5,11 @@ where the event happens: `metrics.reorgs.labels(network).inc()`.
 """
 
 from collections.abc import Iterable
+from itertools import product
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, ProcessCollector, disable_created_metrics
 
+from streams.events import DEPTHS, REREAD_RESULTS
 from streams.records import STREAMS
 from streams.witnesses import VERDICTS
 
@@ -53,6 +55,13 @@ class ProcessMetrics:
         )
         self.log_mismatches = Counter(
             "pulse_log_mismatches_total", "Tipsets whose streamed logs differ from their receipts.", network, registry=registry
+        )
+        self.rereads = Counter(
+            "pulse_rereads_total",
+            "Published tipsets that were read again once they lay deep, by what came of it: same, different (and so published again), "
+            "disputed (another node tells something else, and is not believed), failed, skipped.",
+            (*network, "depth", "result"),
+            registry=registry,
         )
         self.probe_failures = Counter(
             "pulse_probe_failures_total", "Probes of the state that gave no sample.", ("network", "probe"), registry=registry
@@ -101,6 +110,8 @@ class ProcessMetrics:
         """Shows the network's series from the start, at 0."""
         for metric in (self.reorgs, self.reorg_depth_epochs, self.tipset_latency_seconds, self.incomplete_receipts, self.log_mismatches):
             metric.labels(network)
+        for depth, result in product(DEPTHS, REREAD_RESULTS):
+            self.rereads.labels(network, depth, result)
         for stream in STREAMS:
             self.dead_letters.labels(stream)
 

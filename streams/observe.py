@@ -16,6 +16,7 @@ from streams.events import (
     NoSample,
     OutOfReach,
     Reorg,
+    Reread,
     Sought,
     WitnessSays,
 )
@@ -83,6 +84,8 @@ class Observer:
             case LogMismatch(height):
                 metrics.log_mismatches.labels(network).inc()
                 log.warning("streamed logs and receipts differ", height=height)
+            case Reread():
+                self._reread(event, network)
             case NoSample(probe, reason):
                 metrics.probe_failures.labels(network, probe).inc()
                 # A pool that answers nothing does so every few minutes: the metric counts, one line says why.
@@ -97,3 +100,12 @@ class Observer:
             self._metrics.endpoint_reconnects.labels(endpoint).inc()
         self._seen.add(endpoint)
         log.info("endpoint live", endpoint=endpoint, kind="lotus" if native else "eth only")
+
+    def _reread(self, event: Reread, network: str) -> None:
+        self._metrics.rereads.labels(network, event.depth, event.result).inc()
+        match event.result:
+            case "different":
+                told = "another tipset stands there" if "chain" in event.differs else "a second read differs, published again"
+                log.warning(told, height=event.height, depth=event.depth, differs=",".join(event.differs), endpoint=event.endpoint)
+            case "disputed":
+                log.warning("a second read differs, and is not believed", height=event.height, depth=event.depth)

@@ -1,4 +1,4 @@
-"""The live endpoints besides the leader, put to use: they compare, vouch for receipts, and answer where the leader is slow."""
+"""The live endpoints besides the leader, put to use: they compare, vouch, answer where the leader is slow, and are read again."""
 
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -7,17 +7,20 @@ from typing import TypeAlias
 
 from streams.endpoints import Endpoint, Endpoints
 from streams.enrich import Assembled, assemble
-from streams.events import Policy, WitnessSays
+from streams.errors import NodeFault
+from streams.events import Event, Policy, WitnessSays
+from streams.greeting import latest_link
+from streams.history import Past
 from streams.memory import Memory
 from streams.pursuit import Pursuit
 from streams.questions import Question
 from streams.quorum import Quorum
-from streams.records import Hash
-from streams.tasks import Tasks
+from streams.rereads import KIND, Found, Rereads
+from streams.tasks import Key, Tasks
 from streams.witnesses import Compared, Seen, Vouched, Witnesses, compare, digest, vouch
 
-KINDS = frozenset(("compare", "vouch", "hedge"))
-"""Keys of the questions that only others are asked: one of these that fails says nothing about the plan."""
+KINDS = frozenset(("compare", "vouch", "hedge", KIND))
+"""Keys of the questions beside the plan: one of these that fails says nothing about it."""
 
 Asked: TypeAlias = Iterable[tuple[Endpoint, Question]]
 
@@ -31,6 +34,7 @@ class Others:
         self._compares = policy.witnesses > 0 and len(endpoints.all) > 1
         self._witnesses = Witnesses(policy.compare_depth_epochs)
         self._quorum = Quorum(policy.receipts_quorum)
+        self.rereads = Rereads(policy)
 
     @property
     def first(self) -> Endpoint | None:
@@ -48,34 +52,49 @@ class Others:
         """The tipsets that need not wait for anybody any more."""
         return self._quorum.settled()
 
-    def said(self, name: str, result: Compared | Vouched) -> list[WitnessSays]:
+    def said(self, name: str, result: Compared | Vouched | Found) -> list[Event]:
         """An endpoint answered."""
         match result:
+            case Found():
+                leads = self._endpoints.leader is not None and self._endpoints.leader.name == name
+                self.rereads.answered(name, result, leads=leads)
+                return []
             case Vouched():
                 self._quorum.vouched(name, result.block, result.digest)
                 return []
             case Compared():
                 return [WitnessSays(name, result.seen.height, result.verdict)]
 
-    def failed(self, name: str, kind: str, block: Hash) -> None:
+    def failed(self, name: str, key: Key, fault: NodeFault) -> None:
         """An endpoint did not answer a question of ours."""
+        kind, block = key
         if kind == "vouch":
-            self._quorum.vouched(name, block, None)
+            self._quorum.vouched(name, str(block), None)
+        elif kind == KIND:
+            self.rereads.failed(name, str(block), fault)
 
     def gone(self, name: str) -> None:
         """An endpoint is lost."""
         self._quorum.gone(name)
 
-    def published(self, assembled: Assembled) -> None:
+    def published(self, assembled: Assembled, parent_height: int | None) -> None:
         """A tipset was published."""
+        self.filled_in(Past(assembled, parent_height))
         if self._compares:
             link = assembled.link
             names = [one.name for one in self._endpoints.others()]
             self._witnesses.published(Seen(link.height, link.hash, digest(assembled.receipts.values())), names)
 
+    def filled_in(self, past: Past) -> None:
+        """A tipset was published that may lie below others."""
+        leader = self._endpoints.leader
+        if leader is not None and leader.target is not None:
+            self.rereads.published(past.assembled, past.parent_height, leader.name, leader.target.head_height)
+
     def rewound(self, height: int) -> None:
         """Everything above `height` is undone."""
         self._witnesses.rewound(height)
+        self.rereads.rewound(height)
 
     def questions(
         self, leader: Endpoint, pursuit: Pursuit, memory: Memory, tasks: Tasks, now: float
@@ -91,3 +110,11 @@ class Others:
         if tasks.waiting_seconds(leader.name, ("tipset", link.hash), now) >= self._hedge_after_seconds:
             child = above[0] if above else leader.head
             yield other, (("hedge", link.hash), partial(assemble, link, child, memory, native=other.native))
+
+    def second_reads(self, leader: Endpoint, pursuit: Pursuit, memory: Memory) -> Iterator[tuple[Endpoint, Question]]:
+        """What is to be read again, while nothing is to be got that is new."""
+        if self.rereads.astray:
+            self.rereads.astray = False
+            yield leader, (("latest", 0), latest_link)
+        if pursuit.settled:
+            yield from self.rereads.questions(leader, self._endpoints.others(), memory)

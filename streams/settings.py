@@ -97,6 +97,8 @@ class Settings(BaseSettings):
     witnesses: int = Field(default=1, ge=0, le=16)
     compare_depth_epochs: int = Field(default=30, ge=0, le=900)
     receipts_quorum: int = Field(default=1, ge=1, le=17)
+    reread_depth_epochs: int = Field(default=30, ge=0, le=900)
+    reread_final_epochs: int = Field(default=900, ge=0, le=900)
     hedge_after_seconds: float = Field(default=5.0, gt=0, allow_inf_nan=False)
     stale_after_seconds: float = Field(default=120.0, gt=0, allow_inf_nan=False)
     replay_pace: float = Field(default=1.0, gt=0, le=100_000)

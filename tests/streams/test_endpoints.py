@@ -120,6 +120,18 @@ def test_when_to_try_again() -> None:
     assert some.wake_at() is None
 
 
+def test_who_is_silent() -> None:
+    """A live endpoint that said nothing for too long; somebody has to look at that time."""
+    some = Endpoints(["a", "b"], lambda: 0.0, stale_after_seconds=60)
+    some.all["a"].opened(100.0)
+    some.all["a"].greeted(110.0, native=True)
+    assert some.wake_at() == 170.0
+    assert some.silent(169.0) == []
+    assert some.silent(170.0) == [some.all["a"]]
+    some.all["a"].left()
+    assert some.silent(10**6) == []
+
+
 def test_phases() -> None:
     """A connection that is being made is busy, and connected from its handshake on."""
     states = {phase: (Endpoint("a", phase).busy, Endpoint("a", phase).connected) for phase in Phase}

@@ -16,6 +16,7 @@ from streams.events import (
     NoSample,
     OutOfReach,
     Reorg,
+    Reread,
     Sought,
     WitnessSays,
     doubts,
@@ -76,6 +77,22 @@ def test_a_probe_without_a_sample_counts_under_its_name(observe: Observer, regis
     """So that one that always fails can be told from one that does now and then."""
     observe(NoSample("power", "no answer in 30 s"))
     assert registry.get_sample_value("pulse_probe_failures_total", {"network": "testnet", "probe": "power"}) == 1
+
+
+def test_a_second_read_counts_by_depth_and_result(observe: Observer, registry: CollectorRegistry) -> None:
+    """Only what differs is worth a line, which names the height and what differs."""
+    with capture_logs() as lines:
+        observe(Reread(7, "confirmed", "same", "own"))
+        observe(Reread(8, "confirmed", "different", "own", ("receipts", "logs")))
+        observe(Reread(9, "final", "different", "own", ("chain",)))
+        observe(Reread(9, "final", "disputed", "own"))
+        observe(Reread(9, "final", "failed", ""))
+    counted = {
+        (depth, result): registry.get_sample_value("pulse_rereads_total", {"network": "testnet", "depth": depth, "result": result})
+        for depth, result in (("confirmed", "same"), ("confirmed", "different"), ("final", "different"), ("final", "failed"))
+    }
+    assert set(counted.values()) == {1}
+    assert [(line["height"], line.get("differs")) for line in lines] == [(8, "receipts,logs"), (9, "chain"), (9, None)]
 
 
 def test_a_reconnect_is_the_second_time_that_an_endpoint_is_live(observe: Observer, registry: CollectorRegistry) -> None:

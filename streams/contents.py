@@ -1,0 +1,68 @@
+"""What one read of a tipset amounts to: digests of its messages, receipts and logs, so that two reads can be compared later.
+
+Only what the chain fixes is compared, as the node told it: what else a record has (evidence of contracts, the rise of f099, traces,
+rails) is asked for besides, may not be told any more, and would differ without anybody having been wrong.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from streams.enrich import Assembled
+from streams.wire import Receipt, Transaction
+
+DIGEST_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """One read of a tipset.
+
+    Attributes:
+        messages: digest of the block: time, base fee and every message.
+        receipts: digest of gas used, outcome and created contract of every message.
+        logs: digest of the logs of every message, with their topics and data.
+        log_count: how many logs these are.
+        whole: whether nothing seemed to be missing.
+    """
+
+    messages: bytes
+    receipts: bytes
+    logs: bytes
+    log_count: int
+    whole: bool
+
+    def differs(self, other: "Content") -> tuple[str, ...]:
+        """The parts in which they differ; `completeness` where it is only that one of them complains."""
+        parts = tuple(name for name in ("messages", "receipts", "logs") if getattr(self, name) != getattr(other, name))
+        return parts or (("completeness",) if self.whole != other.whole else ())
+
+
+def content(assembled: Assembled) -> Content:
+    """What was read."""
+    block = assembled.block
+    found = [assembled.receipts.get(one.hash.lower()) for one in block.transactions]
+    return Content(
+        messages=_digest([(int(block.timestamp, 16), int(block.base_fee_per_gas, 16)), *map(_message, block.transactions)]),
+        receipts=_digest((int(one.gas_used, 16), one.succeeded, one.created) if one is not None else None for one in found),
+        logs=_digest(_logs(one) if one is not None else None for one in found),
+        log_count=sum(len(one.logs) for one in found if one is not None),
+        whole=assembled.complaint is None,
+    )
+
+
+def _message(one: Transaction) -> tuple[object, ...]:
+    to = one.to.lower() if one.to is not None else None
+    gas = (int(one.gas, 16), one.gas_fee_cap, one.gas_premium)
+    return one.hash.lower(), one.sender.lower(), to, *gas, int(one.value, 16), one.input[:10].lower()
+
+
+def _logs(one: Receipt) -> list[tuple[object, ...]]:
+    return [(log.address.lower(), *(topic.lower() for topic in log.topics), log.data.lower()) for log in one.logs]
+
+
+def _digest(lines: Iterable[object]) -> bytes:
+    taken = blake2b(digest_size=DIGEST_BYTES)
+    for line in lines:
+        taken.update(repr(line).encode())
+    return taken.digest()

@@ -1,0 +1,268 @@
+"""The second read: a published tipset is fetched again once it lies deep, compared, and published again where nodes told it late.
+
+Nodes tell receipts and logs before their index has them all. So each tipset is read again at the depth at which it counts as
+confirmed, and at finality: one at a time, in the background, by preference from another node than told it the first time.
+
+A read that differs replaces what is published only where it is to be believed, since nodes lose things more often than they make
+them up: it is whole where the first was not, it has more logs, it comes from the node that told the first, with no fewer logs,
+or a second read agrees with it. What corrects a height is a record like any other, numbered while its tipset is published;
+`rewound` takes it back before that.
+
+Nothing is kept over a restart: what an earlier run published is counted as skipped, and is what the audit is for.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from heapq import heappop, heappush
+
+from streams.chain import Link, Published
+from streams.contents import Content, content
+from streams.endpoints import Endpoint
+from streams.enrich import Assembled, assemble
+from streams.errors import NodeFault, Silence
+from streams.events import Depth, Policy, Reread, RereadResult
+from streams.greeting import fetch_link_at
+from streams.history import Past, is_limit
+from streams.memory import Memory
+from streams.questions import Question
+from streams.records import Hash
+from streams.tasks import Fetch
+from streams.traces import Tracing
+
+KIND = "reread"
+"""The kind of questions that are asked here."""
+LATE_EPOCHS = 120
+"""How much deeper than it should a tipset may lie and still be read again: what an outage held up longer is skipped."""
+PATIENCE = 3
+"""How often a node that is busy or silent is asked about one tipset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a node tells of a tipset that was published; None where another one stands at its height."""
+
+    block: Hash
+    assembled: Assembled | None
+
+
+@dataclass(slots=True, eq=False)
+class _Kept:
+    """A published tipset that is to be read again; `content` is None where what was told the first time is not known any more."""
+
+    link: Link
+    parent_height: int | None = None
+    content: Content | None = None
+    teller: str = ""
+    traced: bool = False
+    stage: int = 0
+    doubted: Content | None = None
+    """What a read told that was not believed."""
+    asked: str | None = None
+    """The node that is asked, and those that were at this depth."""
+    tried: set[str] = field(default_factory=set)
+    attempts: int = 0
+    result: RereadResult = "failed"
+    """What the read comes to if no node that is left brings more."""
+
+
+class Rereads:
+    """What was published, by height, and what of it is to be read again; one tipset at a time."""
+
+    def __init__(self, policy: Policy) -> None:
+        depths: list[tuple[int, Depth]] = [(policy.reread_depth_epochs, "confirmed"), (policy.reread_final_epochs, "final")]
+        self._stages = sorted((epochs, name) for epochs, name in depths if epochs > 0)
+        self._traces = policy.traces
+        self._alone = policy.receipts_quorum <= 1
+        self._events: list[Reread] = []
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._kept: dict[int, _Kept] = {}
+        self._due: list[list[int]] = [[] for _ in self._stages]
+        self._ready: deque[Past] = deque()
+        self._current: _Kept | None = None
+        self._top = -1
+        self.astray = False
+        """Whether the leader tells another tipset at a published height: its head has to be asked for."""
+
+    def take(self) -> list[Reread]:
+        """What came of the reads since the last time."""
+        events, self._events = self._events, []
+        return events
+
+    # What is published
+
+    def resume(self, published: Iterable[Published]) -> None:
+        """Go on from what earlier runs published: what they were told is not known."""
+        self.clear()
+        tips = tuple(published)
+        self._top = max((one.height for one in tips), default=-1)
+        for one in tips:
+            self._keep(_Kept(Link(one.height, one.hash, "")), self._top)
+
+    def published(self, assembled: Assembled, parent_height: int | None, teller: str, head_height: int) -> None:
+        """A tipset is published as the node `teller` told it while its head was at `head_height`."""
+        if not self._stages:
+            return
+        link, told, known = assembled.link, content(assembled), self._kept.get(assembled.link.height)
+        self._top = max(self._top, link.height)
+        if known is not None and known.link.hash == link.hash and known.content == told:
+            known.parent_height = parent_height
+        else:
+            traced = assembled.inside is not None
+            self._keep(_Kept(link, parent_height, told, teller, traced), max(self._top, head_height))
+
+    def rewound(self, height: int) -> None:
+        """Everything published above `height` is undone."""
+        self._top = min(self._top, height)
+        self._kept = {one: kept for one, kept in self._kept.items() if one <= height}
+        self._ready = deque(past for past in self._ready if past.assembled.link.height <= height)
+
+    def next(self) -> Past | None:
+        """The next tipset to publish again, None until there is one."""
+        return self._ready.popleft() if self._ready else None
+
+    def _keep(self, kept: _Kept, top: int) -> None:
+        """Have it read again at every depth at which it was not read just now."""
+        height = kept.link.height
+        self._kept[height] = kept
+        kept.stage = sum(1 for epochs, _ in self._stages if epochs <= top - height)
+        self._await(kept)
+
+    def _await(self, kept: _Kept) -> None:
+        height = kept.link.height
+        if kept.stage < len(self._stages):
+            heappush(self._due[kept.stage], height)
+        else:
+            self._kept.pop(height, None)
+
+    # What to ask
+
+    def questions(self, leader: Endpoint, others: Sequence[Endpoint], memory: Memory) -> Iterator[tuple[Endpoint, Question]]:
+        """The read that is due, and of whom: the same one until it is answered."""
+        while not self._ready and (kept := self._choose()) is not None:
+            endpoint = self._whom(kept, leader, others)
+            if endpoint is None:
+                self._end(kept, kept.result)
+                continue
+            kept.asked = endpoint.name
+            tracing = endpoint.tracing if self._traces and kept.traced else None
+            fetch = partial(read_again, kept.link, self._child(kept), endpoint, memory, known=kept.content, tracing=tracing)
+            yield endpoint, ((KIND, kept.link.hash), fetch)
+            return
+
+    def _choose(self) -> _Kept | None:
+        """The tipset to be read now; what can not be, or is too late, is skipped."""
+        if self._current is not None and self._is_kept(self._current):
+            return self._current
+        self._current = None
+        for stage, (epochs, _) in enumerate(self._stages):
+            due = self._due[stage]
+            while due and due[0] <= self._top - epochs:
+                kept = self._kept.get(heappop(due))
+                if kept is None or kept.stage != stage:
+                    continue  # undone, or published again since
+                if kept.content is not None and kept.link.height > self._top - epochs - LATE_EPOCHS:
+                    self._current = kept
+                    return kept
+                self._end(kept, "skipped")
+        return None
+
+    def _whom(self, kept: _Kept, leader: Endpoint, others: Sequence[Endpoint]) -> Endpoint | None:
+        """Another than told it the first time, else that one; each once."""
+        able = [one for one in (*others, leader) if one.target is not None and one.target.head_height > kept.link.height]
+        for one in able:
+            if one.name == kept.asked:
+                return one
+        left = [one for one in able if one.name not in kept.tried]
+        return next((one for one in left if one.name != kept.teller), left[0] if left else None)
+
+    def _child(self, kept: _Kept) -> Link | None:
+        """The tipset on top, by which a native node tells that receipts are whole."""
+        links = (self._kept[height].link for height in range(kept.link.height + 1, self._top + 1) if height in self._kept)
+        child = next(links, None)
+        return child if child is not None and child.parent_hash == kept.link.hash else None
+
+    def _is_kept(self, kept: _Kept) -> bool:
+        return self._kept.get(kept.link.height) is kept
+
+    # What answers bring
+
+    def answered(self, name: str, found: Found, *, leads: bool) -> None:
+        """A node told the tipset again."""
+        kept = self._current
+        if kept is None or not self._is_kept(kept) or kept.link.hash != found.block or kept.content is None:
+            return
+        kept.asked = None
+        if found.assembled is None:
+            kept.tried.add(name)
+            if leads:
+                self.astray = True
+                self._end(kept, "different", name, ("chain",))
+            return
+        told = content(found.assembled)
+        differs = told.differs(kept.content)
+        if not differs or (differs == ("completeness",) and kept.content.whole):
+            self._end(kept, "same" if kept.result == "failed" else kept.result, name)
+        elif self._is_believed(kept, kept.content, told, name):
+            self._ready.append(Past(found.assembled, kept.parent_height))
+            kept.content, kept.teller, kept.doubted = told, name, None
+            self._end(kept, "different", name, differs)
+        else:
+            kept.tried.add(name)
+            kept.result, kept.doubted = "disputed" if told.whole else kept.result, told
+
+    def failed(self, name: str, block: Hash, fault: NodeFault) -> None:
+        """A node did not answer."""
+        kept = self._current
+        if kept is None or kept.link.hash != block or kept.asked != name:
+            return
+        kept.attempts += 1
+        busy = isinstance(fault, Silence) or is_limit(fault)
+        if not busy or kept.attempts >= PATIENCE:
+            kept.asked, kept.attempts = None, 0
+            kept.tried.add(name)
+
+    def _is_believed(self, kept: _Kept, known: Content, told: Content, name: str) -> bool:
+        """Whether what was told now is to be published in place of what is known."""
+        if known.whole and not told.whole:
+            return False
+        if kept.doubted is not None and not told.differs(kept.doubted):
+            return True
+        if not self._alone:
+            return False  # one more node has to tell the same
+        corrected = name == kept.teller and told.log_count == known.log_count
+        return told.log_count > known.log_count or (told.whole and not known.whole) or corrected
+
+    def _end(self, kept: _Kept, result: RereadResult, endpoint: str = "", differs: tuple[str, ...] = ()) -> None:
+        """This read is over; the next is at the next depth."""
+        self._events.append(Reread(kept.link.height, self._stages[kept.stage][1], result, endpoint, differs))
+        kept.stage += 1
+        kept.asked, kept.attempts, kept.result = None, 0, "failed"
+        kept.tried.clear()
+        self._current = None
+        self._await(kept)
+
+
+def read_again(
+    link: Link, child: Link | None, endpoint: Endpoint, memory: Memory, *, known: Content | None, tracing: Tracing | None
+) -> Fetch[Found]:
+    """The tipset at `link` once more, if it still stands at its height; `child` is the one on top of it, where that is known.
+
+    Traces are dear: they are asked for only if anything is not as `known`.
+
+    Raises:
+        NodeFault: the node answered for another tipset, or not at all.
+    """
+    if endpoint.counts_heights:
+        # In the chain of the node's own head: maybe it told us of another one.
+        stands = yield from fetch_link_at(link.height, ())
+        if stands is None or stands.hash != link.hash:
+            return Found(link.hash, None)
+    assembled = yield from assemble(link, child, memory, native=endpoint.native)
+    if tracing is not None and known is not None and content(assembled).differs(known):
+        assembled = yield from assemble(link, child, memory, native=endpoint.native, tracing=tracing)
+    return Found(link.hash, assembled)
