@@ -8,9 +8,10 @@ from typing import Any
 
 import msgspec
 
+from benchmarks.answers import block, receipts
 from benchmarks.measure import Report, Rounds, Value, turned
 from benchmarks.synthetic import Size, Traffic
-from streams.records import LogsRecord, Message, TipsetRecord, decode, encode
+from streams.records import LogsRecord, TipsetRecord, decode, encode
 from streams.wire import EthBlock, Receipt, read
 
 OURS = "fvm-pulse"
@@ -41,22 +42,22 @@ def _records(size: Size, tipsets: Sequence[TipsetRecord], logs: Sequence[LogsRec
 
 
 def _answers(size: Size, tipsets: Sequence[TipsetRecord], logs: Sequence[LogsRecord], rounds: int) -> Report:
-    blocks = [msgspec.json.encode(_block(tipset)) for tipset in tipsets]
-    receipts = [msgspec.json.encode(_receipts(tipset, log)) for tipset, log in zip(tipsets, logs, strict=True)]
-    block, receipt = msgspec.json.Decoder(EthBlock), msgspec.json.Decoder(list[Receipt])
+    data = [msgspec.json.encode(block(tipset)) for tipset in tipsets]
+    data += [msgspec.json.encode(receipts(tipset, log)) for tipset, log in zip(tipsets, logs, strict=True)]
+    typed_block, typed_receipts = msgspec.json.Decoder(EthBlock), msgspec.json.Decoder(list[Receipt])
 
     def both(of_block: Decoder, of_receipts: Decoder, data: bytes) -> None:
         (of_block if data[:1] == b"{" else of_receipts)(data)
 
     contenders: dict[str, Decoder] = {
         OURS: partial(both, lambda data: read(data, EthBlock, "block"), lambda data: read(data, list[Receipt], "receipts")),
-        TYPED: partial(both, block.decode, receipt.decode),
+        TYPED: partial(both, typed_block.decode, typed_receipts.decode),
         GENERIC: msgspec.json.decode,
         RAW: _scan,
     }
     title = f"Decoding a node's block and receipts, {size.messages} messages"
     notes = (f"ratio: to {GENERIC}, which checks nothing; ours checks every hash, address and quantity by its pattern",)
-    return _report("decode_answers", title, contenders, [*blocks, *receipts], rounds, GENERIC, notes)
+    return _report("decode_answers", title, contenders, data, rounds, GENERIC, notes)
 
 
 def _scan(data: bytes) -> msgspec.Raw:
@@ -90,83 +91,3 @@ def _timed(decoder: Decoder, data: Sequence[bytes]) -> float:
     for one in data:
         decoder(one)
     return time.perf_counter() - start
-
-
-def _block(tipset: TipsetRecord) -> dict[str, Any]:
-    """As Lotus answers `eth_getBlockByHash`, with the fields that nobody here reads."""
-    return {
-        "hash": tipset.hash,
-        "parentHash": tipset.parent_hash,
-        "sha3Uncles": "0x" + "1d" * 32,
-        "miner": "0x" + "00" * 20,
-        "stateRoot": "0x" + "0a" * 32,
-        "transactionsRoot": "0x" + "0b" * 32,
-        "receiptsRoot": "0x" + "00" * 32,
-        "logsBloom": "0x" + "ff" * 256,
-        "difficulty": "0x0",
-        "number": hex(tipset.height),
-        "gasLimit": "0x2540be400",
-        "gasUsed": hex(sum(message.gas_used for message in tipset.messages)),
-        "timestamp": hex(tipset.timestamp_seconds),
-        "extraData": "0x",
-        "mixHash": "0x" + "00" * 32,
-        "nonce": "0x0000000000000000",
-        "baseFeePerGas": hex(tipset.base_fee_attofil),
-        "size": "0x0",
-        "transactions": [_transaction(tipset, place, message) for place, message in enumerate(tipset.messages)],
-        "uncles": [],
-    }
-
-
-def _transaction(tipset: TipsetRecord, place: int, message: Message) -> dict[str, Any]:
-    return {
-        "chainId": "0x13a",
-        "nonce": hex(place),
-        "hash": message.hash,
-        "blockHash": tipset.hash,
-        "blockNumber": hex(tipset.height),
-        "transactionIndex": hex(place),
-        "from": message.sender,
-        "to": message.receiver,
-        "value": hex(message.value_attofil),
-        "type": "0x2",
-        "input": (message.selector or "0x868e10c4") + "00" * 128,
-        "gas": hex(message.gas_limit),
-        "maxFeePerGas": hex(message.gas_fee_cap),
-        "maxPriorityFeePerGas": hex(message.gas_premium),
-        "accessList": [],
-        "v": "0x0",
-        "r": message.hash,
-        "s": message.hash,
-    }
-
-
-def _receipts(tipset: TipsetRecord, logs: LogsRecord) -> list[dict[str, Any]]:
-    """As Lotus answers `eth_getBlockReceipts`."""
-    place = {"blockHash": tipset.hash, "blockNumber": hex(tipset.height)}
-    receipts: list[dict[str, Any]] = [
-        {
-            "transactionHash": message.hash,
-            "transactionIndex": hex(index),
-            **place,
-            "from": message.sender,
-            "to": message.receiver,
-            "root": "0x" + "00" * 32,
-            "status": hex(message.succeeded),
-            "contractAddress": message.created,
-            "cumulativeGasUsed": "0x0",
-            "gasUsed": hex(message.gas_used),
-            "effectiveGasPrice": hex(message.gas_fee_cap),
-            "logsBloom": "0x" + "00" * 256,
-            "logs": [],
-            "type": "0x2",
-        }
-        for index, message in enumerate(tipset.messages)
-    ]
-    for log in logs.logs:
-        receipt = receipts[log.transaction % len(receipts)]
-        told = {"transactionHash": receipt["transactionHash"], "transactionIndex": receipt["transactionIndex"], **place}
-        receipt["logs"].append(
-            {"address": log.emitter, "data": log.data, "topics": log.topics, "removed": False, "logIndex": hex(log.index), **told}
-        )
-    return receipts

@@ -1,7 +1,7 @@
 """Traffic of no real chain: tipsets of a given size, the same for every contender and every run."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -79,6 +79,19 @@ class Traffic:
         self._block_producers = [f"0xff{place:038x}" for place in range(1000, 1600)]
         self._sequence = 1 << 32
 
+    def some_senders(self, rng: random.Random) -> list[Address]:
+        """Those of a tipset."""
+        return self._senders.some(rng, self._size.senders)
+
+    def some_contracts(self, rng: random.Random) -> list[Address]:
+        """Those of a tipset."""
+        return self._contracts.some(rng, self._size.contracts)
+
+    @property
+    def evidence(self) -> Mapping[Address, Contract]:
+        """All contracts."""
+        return self._evidence
+
     def tipsets(self) -> Iterator[TipsetRecord]:
         """One tipset after the other, with a null round here and there."""
         height, parent_hash = FIRST_HEIGHT, _hash(self._rng)
@@ -90,8 +103,8 @@ class Traffic:
             yield record
             height, parent_height, parent_hash = height + 1, height, record.hash
 
-    def logs(self, tipset: TipsetRecord) -> LogsRecord:
-        """The events of a tipset."""
+    def logs(self, tipset: TipsetRecord, events: int | None = None) -> LogsRecord:
+        """The events of a tipset: so many, or as many as all have."""
         rng = self._rng
         return LogsRecord(
             network=NETWORK,
@@ -100,13 +113,15 @@ class Traffic:
             parent_height=tipset.parent_height,
             hash=tipset.hash,
             noticed_at=tipset.noticed_at,
-            logs=tuple(_log(place, rng.choice(tipset.contracts).address, rng) for place in range(self._size.events)),
+            logs=tuple(
+                _log(place, rng.choice(tipset.contracts).address, rng) for place in range(self._size.events if events is None else events)
+            ),
             contracts=tipset.contracts,
         )
 
     def _tipset(self, height: int, parent_height: int, parent_hash: Hash) -> TipsetRecord:
         size, rng = self._size, self._rng
-        senders, contracts = self._senders.some(rng, size.senders), self._contracts.some(rng, size.contracts)
+        senders, contracts = self.some_senders(rng), self.some_contracts(rng)
         calls = [_call(senders[i % size.senders], contracts[i % size.contracts], rng) for i in range(size.fevm_messages)]
         others = [_proof(rng.choice(self._block_producers), rng) for _ in range(size.messages - size.fevm_messages)]
         self._sequence += 2
