@@ -11,6 +11,7 @@ from dataclasses import asdict
 import structlog
 from rich.console import Console
 
+from benchmarks.backfill import EPOCHS, backfill
 from benchmarks.decoding import decoding
 from benchmarks.kafka import kafka
 from benchmarks.latency import latency
@@ -47,10 +48,16 @@ async def _kafka(_: argparse.Namespace, size: Size) -> list[Report]:
     return await kafka(size, tell=lambda what: progress.print(what, style="dim"))
 
 
+async def _backfill(given: argparse.Namespace, size: Size) -> list[Report]:
+    progress = Console(stderr=True)
+    return await backfill(size, given.epochs, lambda what: progress.print(what, style="dim"))
+
+
 BENCHMARKS: dict[str, Benchmark] = {
     "throughput": _throughput,
     "decoding": _decoding,
     "latency": _latency,
+    "backfill": _backfill,
     "memory": _memory,
     "kafka": _kafka,
 }
@@ -62,12 +69,14 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which of {', '.join(BENCHMARKS)}; all if none is given")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     parser.add_argument("--tipsets", type=int, default=SHORT_FILL_TIPSETS, metavar="N", help="how many to fill Redis with (%(default)s)")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, metavar="N", help="how many to backfill (%(default)s)")
     parser.add_argument("--full", action="store_true", help=f"fill Redis with {MONTH_TIPSETS:,} tipsets, 30 d: takes a quarter of an hour")
     parsed = parser.parse_args(given)
     if wrong := [name for name in parsed.names if name not in BENCHMARKS]:
         parser.error(f"{wrong[0]!r} is not a benchmark: allowed are {', '.join(BENCHMARKS)}")
-    if parsed.tipsets < 1:
-        parser.error("--tipsets: at least 1")
+    for name in ("tipsets", "epochs"):
+        if getattr(parsed, name) < 1:
+            parser.error(f"--{name}: at least 1")
     parsed.tipsets = MONTH_TIPSETS if parsed.full else parsed.tipsets
     return parsed
 

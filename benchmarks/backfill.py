@@ -18,7 +18,8 @@ from processors.ledger import missing
 from processors.run import run
 from processors.store import Store
 from streams.errors import StoreFault
-from streams.settings import Listen, Node, Settings
+from streams.settings import Settings
+from streams.values import Listen, Node
 
 EPOCHS = 2_880
 AIM_SECONDS = 60
@@ -90,7 +91,7 @@ def _whole(size: Size, epochs: int, messages: int, seconds: float, used: dict[st
         **{f"cpu_seconds_of_{name.replace(' ', '_')}": value for name, value in used.items()},
     }
     notes = (
-        f"aim: {EPOCHS:,} epochs in at most {AIM_SECONDS} s on 2 processors, the node's own time not counted; load {os.getloadavg()[0]:.1f}",
+        f"aim: {EPOCHS:,} epochs in at most {AIM_SECONDS} s on 2 processors, the node's not counted; load {os.getloadavg()[0]:.1f}",
         "from the start of the process's parts until the ledger of both streams has every epoch; an append-only Redis",
     )
     return Report("backfill", f"Backfill of tipsets of {size.messages} messages, {size.events} events", [row], notes)
@@ -98,5 +99,7 @@ def _whole(size: Size, epochs: int, messages: int, seconds: float, used: dict[st
 
 def _places(shares: Shares, seconds: float) -> Report:
     ordered = sorted(shares.seconds.items(), key=lambda pair: -pair[1])
-    rows: list[dict[str, Value]] = [{"place": place, "seconds": spent, "share": spent / seconds} for place, spent in ordered]
+    rows: list[dict[str, Value]] = [
+        {"place": place, "seconds": spent, "share": spent / seconds, "cpu_seconds": shares.cpu_seconds[place]} for place, spent in ordered
+    ]
     return Report("backfill_places", "Where the time of fvm-pulse goes meanwhile, by its stack", rows)

@@ -33,17 +33,18 @@ PLACES = (
 
 
 class Shares:
-    """Seconds by place."""
+    """By place: seconds, and seconds of the processor, which are fewer where others share it."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
-        self._seen_at = 0.0
+        self.cpu_seconds: dict[str, float] = {}
+        self._seen_at = (0.0, 0.0)
 
     @contextmanager
     def watched(self) -> Iterator["Shares"]:
         """Look while the block runs; only in the main thread."""
         before = signal.signal(signal.SIGALRM, self._look)
-        self._seen_at = time.perf_counter()
+        self._seen_at = time.perf_counter(), time.process_time()
         signal.setitimer(signal.ITIMER_REAL, INTERVAL_SECONDS, INTERVAL_SECONDS)
         try:
             yield self
@@ -53,9 +54,9 @@ class Shares:
 
     def _look(self, _: int, frame: FrameType | None) -> None:
         # While a function of C runs nobody looks: what is seen at its end counts for all of the time since the last look.
-        now = time.perf_counter()
-        place = _place(frame)
-        self.seconds[place] = self.seconds.get(place, 0.0) + now - self._seen_at
+        now, place = (time.perf_counter(), time.process_time()), _place(frame)
+        for by_place, at, before in zip((self.seconds, self.cpu_seconds), now, self._seen_at, strict=True):
+            by_place[place] = by_place.get(place, 0.0) + at - before
         self._seen_at = now
 
 

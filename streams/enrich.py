@@ -225,17 +225,19 @@ def build(
 
 
 def _messages(assembled: Assembled, memory: Memory) -> Iterable[Message]:
+    made = assembled.creations.direct
     for tx in assembled.block.transactions:
-        receipt = assembled.receipts.get(tx.hash.lower())
+        name = tx.hash.lower()
+        receipt = assembled.receipts.get(name)
         if receipt is None:
             continue
         receiver = memory.name(tx.to.lower()) if tx.to is not None else None
         yield Message(
-            hash=tx.hash.lower(),
+            hash=name,
             sender=memory.name(tx.sender.lower()),
             receiver=receiver,
             creates=receiver is None or receiver == EAM,
-            created=assembled.creations.direct.get(tx.hash.lower()),
+            created=made.get(name),
             succeeded=receipt.succeeded,
             gas_used=int(receipt.gas_used, 16),
             gas_limit=int(tx.gas, 16),

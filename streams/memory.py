@@ -51,10 +51,12 @@ class Memory:
 
     def needs_evidence(self, address: Address, height: int) -> bool:
         """Whether the node must be asked if there is code at `address`."""
-        if address in self.contracts or (_is_native(address) and not may_have_eth_name(address)):
+        if address in self.contracts:
             return False
         checked = self.without_code.get(address)
-        return checked is None or (not _is_native(address) and height - checked >= RECHECK_EPOCHS)
+        if checked is None:
+            return not _is_native(address) or may_have_eth_name(address)
+        return height - checked >= RECHECK_EPOCHS and not _is_native(address)
 
     def learn(self, contract: Contract) -> None:
         """Keep the evidence about a contract, for this run and (through `learnt`) the next."""

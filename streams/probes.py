@@ -26,7 +26,7 @@ def learn(
     receivers = {tx.to.lower() for tx in block.transactions if tx.to is not None}
     if native:
         actors = {tx.sender.lower() for tx in block.transactions} | receivers
-        unnamed = sorted(one for one in actors if may_have_eth_name(one) and one not in memory.names)
+        unnamed = sorted(one for one in actors if one not in memory.names and may_have_eth_name(one))
         yield from gather([learn_name(one, height, memory) for one in unnamed])
     emitters = {log.address.lower() for receipt in receipts for log in receipt.logs}
     created = {one.created for one in receipts if one.created is not None}

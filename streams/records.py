@@ -73,7 +73,7 @@ class InnerBurn(Struct, frozen=True, array_like=True):
     value_attofil: int
 
 
-class Message(Struct, frozen=True, array_like=True):
+class Message(Struct, frozen=True, array_like=True, gc=False):
     """One message of a tipset, with what its receipt says.
 
     `receiver` is None for a creation; `created` is the contract that a successful creation made. `gas_fee_cap` and
@@ -94,7 +94,7 @@ class Message(Struct, frozen=True, array_like=True):
     selector: str
 
 
-class Log(Struct, frozen=True, array_like=True):
+class Log(Struct, frozen=True, array_like=True, gc=False):
     """One event of a receipt; `index` is its place in the receipts of the tipset, `transaction` the message's."""
 
     index: int

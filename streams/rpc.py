@@ -85,11 +85,14 @@ class ChannelClosed:
 Notice: TypeAlias = HeadChanges | ChannelClosed | EthHeader | StreamedLog
 
 
+_ABSENT, _NULL = Raw(), Raw(b"null")
+
+
 class _Frame(Struct):
     id: int | str | None = None
     method: str = ""
-    params: Raw = Raw(b"null")
-    result: Raw = Raw()
+    params: Raw = _NULL
+    result: Raw = _ABSENT
     error: RpcError | None = None
 
 
@@ -148,7 +151,7 @@ class Session:
         call = self._waiting.pop(frame.id, None)
         if call is None:
             return None
-        said = frame.error is None and bytes(frame.result) not in {b"", b"null"}
+        said = frame.error is None and frame.result not in (_ABSENT, _NULL)
         return frame.id, Answer(call, frame.result if said else None, frame.error)
 
     @staticmethod

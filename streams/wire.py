@@ -1,6 +1,7 @@
 """What a node says, typed: the fields of its answers and notices that are used here, and nothing else.
 
-Decoding checks every shape, so nonsense ends as `NodeFault` at this border and never travels further.
+Decoding checks every shape, so nonsense ends as `NodeFault` at this border and never travels further. What comes by the hundred in
+every tipset is left out of Python's search for cycles (`gc=False`): it can not be part of one.
 """
 
 import base64
@@ -74,7 +75,7 @@ class HeadChange(Struct, frozen=True, rename="pascal"):
     val: Tipset
 
 
-class Transaction(Struct, frozen=True, rename="camel"):
+class Transaction(Struct, frozen=True, rename="camel", gc=False):
     """A message in its eth form (`eth_getBlockByHash(hash, true)`)."""
 
     hash: HexHash
@@ -118,7 +119,7 @@ class EthHeader(Struct, frozen=True, rename="camel"):
     timestamp: HexSeconds = "0x0"
 
 
-class ReceiptLog(Struct, frozen=True, rename="camel"):
+class ReceiptLog(Struct, frozen=True, rename="camel", gc=False):
     """An event of a receipt. Its own index is not trusted: streamed ones are always 0."""
 
     address: HexAddress
@@ -134,7 +135,7 @@ class StreamedLog(ReceiptLog, frozen=True, rename="camel", kw_only=True):
     removed: bool = False
 
 
-class Receipt(Struct, frozen=True, rename="camel"):
+class Receipt(Struct, frozen=True, rename="camel", gc=False):
     """An element of `eth_getBlockReceipts`."""
 
     transaction_hash: HexHash
@@ -156,7 +157,7 @@ class Receipt(Struct, frozen=True, rename="camel"):
         return self.contract_address.lower() if self.contract_address is not None and self.succeeded else None
 
 
-class NativeReceipt(Struct, frozen=True, rename="pascal"):
+class NativeReceipt(Struct, frozen=True, rename="pascal", gc=False):
     """An element of `Filecoin.ChainGetParentReceipts`."""
 
     exit_code: int

@@ -8,7 +8,9 @@ import pytest
 from redis.asyncio import Redis
 
 from benchmarks.__main__ import arguments, measured
+from benchmarks.backfill import BELOW_EPOCHS, backfill
 from benchmarks.bare import TOTALS, BareLoop
+from benchmarks.busy import BusyChain
 from benchmarks.decoding import decoding
 from benchmarks.latency import latency
 from benchmarks.measure import Report, Rounds, percentile, turned
@@ -75,6 +77,16 @@ async def test_latency() -> None:
     assert min(int(row["tipsets"] or 0) for row in report.rows) > 20
 
 
+async def test_backfill() -> None:
+    """All that is asked for is filled, every message of it counts, and all of the time was somewhere."""
+    whole, places = await backfill(TINY, 30)
+    chain = BusyChain(TINY, bodies=1)
+    head = chain.parent(chain.at_or_below(30 + BELOW_EPOCHS))
+    tipsets = sum(not chain.is_null(height) for height in range(head - 29, head + 1))
+    assert whole.rows[0]["messages"] == tipsets * TINY.messages
+    assert sum(float(row["share"] or 0) for row in places.rows) == pytest.approx(1, abs=0.1)
+
+
 async def test_memory() -> None:
     """Looked at on the way and at the end."""
     redis_report, process_report = await redis_memory(TINY, 16), await process_memory(until=10.0)
@@ -102,7 +114,7 @@ async def test_reports_are_json() -> None:
     assert json.dumps([report.rows for report in reports])
 
 
-@pytest.mark.parametrize("flags", [["nothing"], ["--tipsets", "0"]])
+@pytest.mark.parametrize("flags", [["nothing"], ["--tipsets", "0"], ["--epochs", "0"]])
 def test_wrong_flags_are_refused(flags: Sequence[str]) -> None:
     """With exit code 2."""
     with pytest.raises(SystemExit) as stopped:
