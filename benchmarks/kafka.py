@@ -162,7 +162,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 async def fill(broker: Broker, prefix: str, partitions: int, records: Sequence[bytes]) -> Feed:
     """Put the records into topics as a follower would, keyed by height."""
     names = {stream: topics.topic_of(prefix, NETWORK, stream) for stream in STREAMS}
-    async with topics.admin([broker.address]) as client:
+    async with topics.admin(broker.brokers) as client:
         await topics.ensure(client, list(names.values()), topics.Plan(prefix, partitions, 24 * 3600))
     headers = topics.headers(NETWORK, CHAIN_ID)
     async with AIOKafkaProducer(

@@ -14,12 +14,15 @@ import faust
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from faust.auth import SASLCredentials, SSLCredentials
 from faust.transport.drivers import aiokafka as kafka
+from faust.types.auth import CredentialsT
 
 from processors.app import add_agent
 from processors.faults import cancellable
 from processors.places import Partition, Places
 from streams import topics
+from streams.brokers import Brokers
 from streams.records import STREAMS, Stream
 
 log = structlog.get_logger(__name__)
@@ -61,6 +64,16 @@ def delivery_of(message: Any, prefix: str) -> Delivery:
         message.topic.rpartition(".")[2],
         int(stated) if stated.isdigit() else None,
     )
+
+
+def credentials(brokers: Brokers) -> CredentialsT | None:
+    """What the brokers want, in Faust's words."""
+    wanted = brokers.arguments()
+    context = wanted.get("ssl_context")
+    if "sasl_mechanism" in wanted:
+        name, password = wanted["sasl_plain_username"], wanted["sasl_plain_password"]
+        return SASLCredentials(username=name, password=password, ssl_context=context, mechanism=wanted["sasl_mechanism"])
+    return SSLCredentials(context) if context is not None else None
 
 
 class _ConsumerThread(kafka.AIOKafkaConsumerThread):
@@ -109,7 +122,7 @@ class TopicAgents:
     """The agents of all streams over the topics of some networks.
 
     Args:
-        brokers: HOST:PORT of some.
+        brokers: to read from.
         prefix: of the topics.
         group: whose members share the partitions.
         networks: to be read.
@@ -118,7 +131,7 @@ class TopicAgents:
     """
 
     def __init__(
-        self, brokers: Sequence[str], prefix: str, group: str, networks: Sequence[str], handle: Handler, places: Places | None = None
+        self, brokers: Brokers, prefix: str, group: str, networks: Sequence[str], handle: Handler, places: Places | None = None
     ) -> None:
         self.handled = 0
         self._prefix = prefix
@@ -128,7 +141,8 @@ class TopicAgents:
         self._up = asyncio.Event()
         self._app = _TopicApp(
             f"{group}.{prefix}",
-            broker=[f"kafka://{broker}" for broker in brokers],
+            broker=[f"kafka://{address}" for address in brokers.addresses],
+            broker_credentials=credentials(brokers),
             web_enabled=False,
             stream_wait_empty=False,
             broker_session_timeout=SESSION_SECONDS,
@@ -209,7 +223,7 @@ class TopicAgents:
 class DeadLetters:
     """Puts records that can not be applied aside, in a topic of their own, with the reason in a header."""
 
-    def __init__(self, brokers: Sequence[str], prefix: str) -> None:
+    def __init__(self, brokers: Brokers, prefix: str) -> None:
         self._topic = topics.dead_letters_of(prefix)
         self._brokers = brokers
         self._producer: AIOKafkaProducer | None = None

@@ -17,19 +17,21 @@ ANSWERED_SECONDS = 15.0
 SUBJECT = "kafka"
 _UNHEARD = (
     "is a broker up there, reachable from here under the address that it advertises (advertised.listeners),"
-    " with a listener that asks for neither TLS nor a password?"
+    " with a listener for what kafka_security_protocol says?"
 )
 
 
 async def check_kafka(settings: Settings) -> list[Finding]:
     """What there is to say of the brokers that are configured."""
-    shown = ",".join(settings.kafka_brokers)
-    client = AIOKafkaAdminClient(bootstrap_servers=list(settings.kafka_brokers), request_timeout_ms=5_000)
+    shown = str(settings.brokers)
+    client = AIOKafkaAdminClient(request_timeout_ms=5_000, **settings.brokers.arguments())
     try:
         async with asyncio.timeout(REACHED_SECONDS):
             await client.start()
     except (KafkaError, OSError, TimeoutError) as error:
         await client.close()
+        if (refused := await settings.brokers.refusal()) is not None:
+            return [Finding(SUBJECT, "connection", "failed", str(refused), "see the section on Kafka's security in docs/operations.md")]
         return [Finding(SUBJECT, "connection", "failed", f"{_told(error)} at {shown}", _UNHEARD)]
     try:
         async with asyncio.timeout(ANSWERED_SECONDS):
@@ -90,7 +92,7 @@ class _Kafka:
 
     async def _origin(self, topic: str) -> Finding:
         try:
-            found = await topics.newest_headers(self.settings.kafka_brokers, topic)
+            found = await topics.newest_headers(self.settings.brokers, topic)
         except KafkaError as error:
             return _refused(topic, error, f"allow Read and Describe on topics {self.settings.topic_prefix}.*")
         network, chain_id = found.get("network", b"").decode(), found.get("chain_id", b"").decode()

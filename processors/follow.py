@@ -204,7 +204,7 @@ async def _lead(
         probes=probes(settings),
     )
     longest = max(window.epochs for window in windows)
-    publisher = Publisher(settings.kafka_brokers, Plan(settings.topic_prefix, settings.partitions, retention_seconds(longest)), ledger)
+    publisher = Publisher(settings.brokers, Plan(settings.topic_prefix, settings.partitions, retention_seconds(longest)), ledger)
     observer = Observer(follower, metrics)
     connections = Connections(follower, addresses, publisher, observer)
     try:

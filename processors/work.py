@@ -116,7 +116,7 @@ async def work(settings: Settings) -> None:
 
         await serve_http(settings, Exporter(read, registry=registry, role="worker"), stack)
         await _found(settings)
-        async with DeadLetters(settings.kafka_brokers, settings.topic_prefix) as dead_letters:
+        async with DeadLetters(settings.brokers, settings.topic_prefix) as dead_letters:
             workshop = Workshop(redis, windows, contracts, metrics, dead_letters)
             while True:
                 await _work_on(settings, workshop, metrics, redis, await _found(settings))
@@ -126,7 +126,7 @@ async def _found(settings: Settings) -> list[str]:
     """The networks that have topics; waits for the first."""
     waiting = False
     while True:
-        async with topics.admin(settings.kafka_brokers) as client:
+        async with topics.admin(settings.brokers) as client:
             try:
                 found = await topics.networks(client, settings.topic_prefix)
                 complete = [
@@ -147,7 +147,7 @@ async def _found(settings: Settings) -> list[str]:
 async def _work_on(settings: Settings, workshop: Workshop, metrics: ProcessMetrics, redis: Redis, networks: list[str]) -> None:
     """Work until there is another network, or Redis is not what it was, or for ever."""
     places = Places(redis, settings.consumer_group, settings.topic_prefix)
-    agents = TopicAgents(settings.kafka_brokers, settings.topic_prefix, settings.consumer_group, networks, workshop.handle, places)
+    agents = TopicAgents(settings.brokers, settings.topic_prefix, settings.consumer_group, networks, workshop.handle, places)
     try:
         async with agents.running():
             log.info("working", networks=", ".join(networks), group=settings.consumer_group)

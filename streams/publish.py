@@ -32,6 +32,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from streams import topics
+from streams.brokers import Brokers
 from streams.chain import Published
 from streams.errors import BrokerFault
 from streams.events import Position
@@ -82,13 +83,13 @@ class Publisher:
     """A sink that publishes; `run` it beside the connections.
 
     Args:
-        brokers: HOST:PORT of some.
+        brokers: to publish to.
         plan: what topics are made with.
         ledger: what is kept besides Kafka.
     """
 
-    def __init__(self, brokers: Sequence[str], plan: topics.Plan, ledger: Ledger) -> None:
-        self._brokers = list(brokers)
+    def __init__(self, brokers: Brokers, plan: topics.Plan, ledger: Ledger) -> None:
+        self._brokers = brokers
         self._plan = plan
         self._ledger = ledger
         self._headers: list[tuple[str, bytes]] = []

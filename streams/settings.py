@@ -1,7 +1,7 @@
 """The settings: one typed object, from flags over `FVM_PULSE_*` over a TOML file over defaults.
 
 Whatever can not be used is refused here, in one sentence that names the key, the value and what is allowed; nothing
-further in asks again. Secrets (tokens, and the password in a Redis URL) never show in a `repr`.
+further in asks again. Secrets (tokens, and the passwords for Redis and Kafka) never show in a `repr`.
 """
 
 import difflib
@@ -34,6 +34,7 @@ from pydantic_settings import (
 )
 
 from streams import values
+from streams.brokers import BrokerSettings, with_password
 from streams.errors import UsageError
 from streams.values import PREFIX, Listen, Node, secrets_in
 
@@ -64,7 +65,7 @@ class Threshold(BaseModel):
     window: str | None = None
 
 
-class Settings(BaseSettings):
+class Settings(BrokerSettings):
     """Everything that can be set; see `docs/operations.md` for what each key is for. Made by `load`.
 
     Units: `look_back_epochs` and `supply_every_epochs` (how often the slow question for the supply is asked) in epochs of 30 s,
@@ -74,18 +75,14 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, validate_default=True)
 
     nodes: Annotated[tuple[Node, ...], NoDecode, BeforeValidator(values.nodes)] = (Node("node1", DEFAULT_NODE),)
-    token_files: Annotated[dict[str, Path], NoDecode, BeforeValidator(values.token_files)] = {}
+    token_files: Annotated[dict[str, Path], NoDecode, BeforeValidator(values.token_files)] = Field(default_factory=dict)
     chain_id: int | None = Field(default=None, gt=0)
     network: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")
     redis_url: Annotated[SecretStr, AfterValidator(values.redis_url)] | None = None
-    kafka_brokers: Annotated[tuple[str, ...], NoDecode, BeforeValidator(values.brokers)] = ("localhost:9092",)
-    topic_prefix: str = Field(default="fvm", pattern=r"^[a-zA-Z0-9_-]{1,64}$")
-    partitions: int = Field(default=8, ge=1, le=1024)
-    consumer_group: str = Field(default="fvm-pulse", pattern=r"^[a-zA-Z0-9._-]{1,64}$")
     windows: Annotated[tuple[str, ...], NoDecode, BeforeValidator(values.windows)] = ("1h", "24h", "7d", "30d")
     listen: Annotated[Listen, NoDecode, BeforeValidator(values.listen)] = Listen("127.0.0.1", 9464)
     data_dir: Annotated[Path, AfterValidator(Path.expanduser)] = Field(default_factory=default_data_dir)
-    thresholds: dict[str, Threshold] = {}
+    thresholds: dict[str, Threshold] = Field(default_factory=dict)
     preset: Literal["default", "article"] = "default"
     registry: Path | None = None
     traces: Literal["auto", "off"] = "auto"
@@ -117,7 +114,8 @@ class Settings(BaseSettings):
     @property
     def secrets(self) -> tuple[str, ...]:
         """What must never be logged."""
-        tokens = [node.token.get_secret_value() for node in self.nodes if node.token]
+        given = [*(node.token for node in self.nodes), self.kafka_password]
+        tokens = [secret.get_secret_value() for secret in given if secret]
         urls = [node.url for node in self.nodes] + ([self.redis_url.get_secret_value()] if self.redis_url else [])
         return tuple(dict.fromkeys(secret for secret in [*tokens, *(secret for url in urls for secret in secrets_in(url))] if secret))
 
@@ -174,6 +172,8 @@ def _with_tokens(settings: Settings, environment: Mapping[str, str]) -> Settings
 def _sentence(error: ValidationError, flags: Mapping[str, object], environment: Mapping[str, str], file: Path | None) -> str:
     """The first of the errors as one sentence: where the value came from, the value, what is allowed."""
     first = error.errors(include_url=False)[0]
+    if not first["loc"]:
+        return str(first["ctx"]["error"])  # about several keys, which it names
     key, *inner = (str(part) for part in first["loc"])
     variable = PREFIX + key.upper()
     if key in flags:
@@ -219,7 +219,7 @@ def load(flags: Mapping[str, object] | None = None, *, config: Path | None = Non
             return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=read)
 
     try:
-        return _with_tokens(Sourced(**given), environment)
+        return with_password(_with_tokens(Sourced(**given), environment))
     except ValidationError as error:
         raise UsageError(_sentence(error, given, environment, file)) from None
     except SettingsError as error:

@@ -22,6 +22,7 @@ from aiokafka.errors import (
     for_code,
 )
 
+from streams.brokers import Brokers
 from streams.errors import UsageError
 from streams.records import STREAMS, Stream
 
@@ -77,17 +78,23 @@ class Plan:
 
 
 @asynccontextmanager
-async def admin(brokers: Sequence[str]) -> AsyncIterator[AIOKafkaAdminClient]:
-    """A client of the brokers. Waits for them for as long as it takes, and says so."""
+async def admin(brokers: Brokers) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A client of the brokers. Waits for them for as long as it takes, and says so.
+
+    Raises:
+        UsageError: they will never let us in.
+    """
     pause = 0.5
     while True:
-        client = AIOKafkaAdminClient(bootstrap_servers=list(brokers), request_timeout_ms=10_000)
+        client = AIOKafkaAdminClient(request_timeout_ms=10_000, **brokers.arguments())
         try:
             await client.start()
             break
         except (KafkaError, OSError, TimeoutError) as error:
             await client.close()
-            log.warning("Kafka is away, trying again", brokers=",".join(brokers), reason=str(error) or type(error).__name__)
+            if (refused := await brokers.refusal()) is not None:
+                raise refused from error
+            log.warning("Kafka is away, trying again", brokers=str(brokers), reason=str(error) or type(error).__name__)
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
     try:
@@ -96,20 +103,20 @@ async def admin(brokers: Sequence[str]) -> AsyncIterator[AIOKafkaAdminClient]:
         await client.close()
 
 
-async def running_producer(brokers: Sequence[str], **options: Any) -> AIOKafkaProducer:
+async def running_producer(brokers: Brokers, **options: Any) -> AIOKafkaProducer:
     """An idempotent producer that runs; waits for the brokers like `admin`.
 
     Raises:
-        UsageError: we may not write.
+        UsageError: they will never let us in, or we may not write.
     """
     while True:
         async with admin(brokers):
             pass
         producer = AIOKafkaProducer(
-            bootstrap_servers=list(brokers),
             enable_idempotence=True,
             compression_type="gzip",
             max_request_size=LARGEST_RECORD_BYTES,
+            **brokers.arguments(),
             **options,
         )
         try:
@@ -118,7 +125,7 @@ async def running_producer(brokers: Sequence[str], **options: Any) -> AIOKafkaPr
             await producer.stop()
             if (reason := refusal(error, "write to the topics")) is not None:
                 raise reason from error
-            log.warning("Kafka went away again, trying again", brokers=",".join(brokers), reason=str(error) or type(error).__name__)
+            log.warning("Kafka went away again, trying again", brokers=str(brokers), reason=str(error) or type(error).__name__)
         else:
             return producer
 
@@ -196,7 +203,7 @@ def headers(network: str, chain_id: int) -> list[tuple[str, bytes]]:
     return [("network", network.encode()), ("chain_id", str(chain_id).encode())]
 
 
-async def check_origin(brokers: Sequence[str], topic: str, network: str, chain_id: int) -> None:
+async def check_origin(brokers: Brokers, topic: str, network: str, chain_id: int) -> None:
     """Look at a newest record of the topic, if it has any.
 
     Raises:
@@ -211,9 +218,9 @@ async def check_origin(brokers: Sequence[str], topic: str, network: str, chain_i
         )
 
 
-async def newest_headers(brokers: Sequence[str], topic: str) -> Mapping[str, bytes]:
+async def newest_headers(brokers: Brokers, topic: str) -> Mapping[str, bytes]:
     """The headers of a newest record of the topic; none where it has none."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=list(brokers), enable_auto_commit=False, max_partition_fetch_bytes=LARGEST_RECORD_BYTES)
+    consumer = AIOKafkaConsumer(enable_auto_commit=False, max_partition_fetch_bytes=LARGEST_RECORD_BYTES, **brokers.arguments())
     await consumer.start()
     try:
         numbers = consumer.partitions_for_topic(topic) or await consumer._client._wait_on_metadata(topic)  # noqa: SLF001 (no public way waits)

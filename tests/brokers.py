@@ -9,11 +9,15 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from streams.brokers import Brokers
+from tests import secured
 
 VERSION = "4.4.0"
 CHECKSUMS = Path(__file__).parent / "data" / "kafka.sha256"
@@ -123,21 +127,36 @@ class Broker:
     Args:
         folder: for its configuration, log and data.
         more: further lines of its configuration.
+        storage: how its storage is formatted, beyond what is needed.
     """
 
-    def __init__(self, folder: Path, more: str = "") -> None:
-        self.port = free_port()
+    def __init__(self, folder: Path, more: str = "", storage: Sequence[str] = ()) -> None:
+        self.port, self.named_port, self.mutual_port = free_port(), free_port(), free_port()
         self.folder = folder
         self._jars = jars()
         self._process: subprocess.Popen[bytes] | None = None
-        properties = _PROPERTIES.format(port=self.port, controller=free_port(), folder=folder) + more
-        (folder / "server.properties").write_text(properties)
-        self._java("kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", CLUSTER, "-c", str(folder / "server.properties"))
+        ports = {"port": self.port, "named": self.named_port, "mutual": self.mutual_port, "controller": free_port()}
+        (folder / "server.properties").write_text((_PROPERTIES + more).format(folder=folder, **ports))
+        where = ("-t", CLUSTER, "-c", str(folder / "server.properties"))
+        self._java("kafka.tools.StorageTool", "format", "--ignore-formatted", *where, *storage)
 
     @property
     def address(self) -> str:
         """HOST:PORT for clients."""
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def brokers(self) -> Brokers:
+        """The same for clients of ours."""
+        return Brokers((self.address,))
+
+    def named(self, **changes: Any) -> dict[str, Any]:
+        """Settings for the listener that asks for a name and a password."""
+        return secured.named(self.folder, self.named_port, **changes)
+
+    def mutual(self, **changes: Any) -> dict[str, Any]:
+        """Settings for the listener that asks for a certificate."""
+        return secured.mutual(self.folder, self.mutual_port, **changes)
 
     def _command(self, *arguments: str) -> list[str]:
         options = ("-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
@@ -183,8 +202,8 @@ def required() -> bool:
 
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[Broker]:
-    """A broker for the whole session. A test that stops it starts it again."""
-    with _running() as broker:
+    """A broker for the whole session, with listeners of every kind. A test that stops it starts it again."""
+    with _running(secured.PROPERTIES, ("--add-scram", secured.SCRAM)) as broker:
         yield broker
 
 
@@ -196,10 +215,11 @@ def forbidding() -> Iterator[Broker]:
 
 
 @contextmanager
-def _running(more: str = "") -> Iterator[Broker]:
+def _running(more: str, storage: Sequence[str] = ()) -> Iterator[Broker]:
     with tempfile.TemporaryDirectory(prefix="kafka-") as folder:
         try:
-            broker = Broker(Path(folder), more)
+            secured.make_certificates(Path(folder))
+            broker = Broker(Path(folder), more, storage)
         except NoKafkaError as reason:
             if required():
                 pytest.fail(str(reason).replace("were skipped", "can not run"), pytrace=False)

@@ -210,7 +210,7 @@ async def test_every_record_three_times_in_any_order(kafka: Broker, redis: Redis
 async def shuffled(kafka: Broker, prefix: str, other: str) -> None:
     """Copy the topics of a prefix to another one: each record one to three times, in any order."""
     names = [topics.topic_of(prefix, "testing", stream) for stream in STREAMS]
-    async with topics.admin([kafka.address]) as client:
+    async with topics.admin(kafka.brokers) as client:
         copies = [topics.topic_of(other, "testing", stream) for stream in STREAMS]
         await topics.ensure(client, copies, topics.Plan(other, 8, 3600))
     found = []

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(90)]
 async def fill(kafka: Broker, prefix: str, values: list[bytes]) -> None:
     """Make the topics of two networks and put the values into one of them."""
     names = [topics.topic_of(prefix, network, stream) for network in ("here", "there") for stream in STREAMS]
-    async with topics.admin([kafka.address]) as client:
+    async with topics.admin(kafka.brokers) as client:
         await topics.ensure(client, names, topics.Plan(prefix, 4, 3600))
         await topics.ensure(client, [topics.dead_letters_of(prefix)], topics.Plan(prefix, 1, 3600))
     async with AIOKafkaProducer(bootstrap_servers=kafka.address) as producer:
@@ -40,7 +40,7 @@ async def test_every_record_of_every_network_comes_once(kafka: Broker, tmp_path:
     async def handle(delivery: Delivery) -> None:
         seen.append(delivery)
 
-    async with TopicAgents([kafka.address], "once", "tests", ["here", "there"], handle).running() as agents:
+    async with TopicAgents(kafka.brokers, "once", "tests", ["here", "there"], handle).running() as agents:
         await until(seen, 40)
         await asyncio.sleep(0.1)
         assert not any(agents.lags().values())
@@ -49,7 +49,7 @@ async def test_every_record_of_every_network_comes_once(kafka: Broker, tmp_path:
     assert {(delivery.network, delivery.stream) for delivery in seen} == {(one, two) for one in ("here", "there") for two in STREAMS}
     assert {delivery.chain_id for delivery in seen} == {1337}
     assert list(tmp_path.iterdir()) == []
-    async with TopicAgents([kafka.address], "once", "tests", ["here", "there"], handle).running():
+    async with TopicAgents(kafka.brokers, "once", "tests", ["here", "there"], handle).running():
         await asyncio.sleep(3)
     assert len(seen) == 40
 
@@ -66,19 +66,19 @@ async def test_a_record_whose_handler_raises_is_not_done(kafka: Broker) -> None:
     async def handle(delivery: Delivery) -> None:
         seen.append(delivery)
 
-    async with TopicAgents([kafka.address], "failing", "tests", ["here"], refuse).running() as agents:
+    async with TopicAgents(kafka.brokers, "failing", "tests", ["here"], refuse).running() as agents:
         async with asyncio.timeout(30):
             with pytest.raises(ValueError, match="our bug"):
                 await agents.failed()
         assert sum(agents.lags().values()) == 1
-    async with TopicAgents([kafka.address], "failing", "tests", ["here"], handle).running():
+    async with TopicAgents(kafka.brokers, "failing", "tests", ["here"], handle).running():
         await until(seen, 2)
 
 
 async def test_dead_letters_say_why(kafka: Broker) -> None:
     """The record as it came, and where it came from, in a topic of their own."""
     await fill(kafka, "dead", [])
-    async with DeadLetters([kafka.address], "dead") as dead_letters:
+    async with DeadLetters(kafka.brokers, "dead") as dead_letters:
         await dead_letters.put(Delivery("dead.here.logs", 3, 17, b"12", b"{poison", "here", "logs", 1337), "not a record")
     async with AIOKafkaConsumer("dead.dead-letters", bootstrap_servers=kafka.address, auto_offset_reset="earliest") as consumer:
         async with asyncio.timeout(20):

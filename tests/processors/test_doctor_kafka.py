@@ -24,7 +24,7 @@ def settings(kafka: Broker, prefix: str, **more: Any) -> Settings:
 async def filled(kafka: Broker, prefix: str, partitions: int = 4, network: str = "here") -> None:
     """The topics of network `here`, with a record that says it is of `network`."""
     names = [topics.topic_of(prefix, "here", stream) for stream in STREAMS]
-    async with topics.admin([kafka.address]) as client:
+    async with topics.admin(kafka.brokers) as client:
         await topics.ensure(client, names, topics.Plan(prefix, partitions, 3600))
     async with AIOKafkaProducer(bootstrap_servers=kafka.address) as producer:
         await producer.send_and_wait(names[0], b"{}", headers=topics.headers(network, 1337))

@@ -49,9 +49,9 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 async def workshop(kafka: Broker, redis: Redis, registry: CollectorRegistry) -> AsyncIterator[Workshop]:
-    async with topics.admin([kafka.address]) as client:
+    async with topics.admin(kafka.brokers) as client:
         await topics.ensure(client, ["shop.dead-letters"], topics.Plan("shop", 1, 3600))
-    async with DeadLetters([kafka.address], "shop") as dead_letters:
+    async with DeadLetters(kafka.brokers, "shop") as dead_letters:
         yield Workshop(redis, parse_all(["20e"]), Registry.load(None), ProcessMetrics(registry), dead_letters)
 
 

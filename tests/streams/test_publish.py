@@ -80,7 +80,7 @@ def records(height: int) -> list[Record]:
 @asynccontextmanager
 async def publishing(kafka: Broker, prefix: str, ledger: MemoryLedger) -> AsyncIterator[Publisher]:
     """A publisher that runs."""
-    publisher = Publisher([kafka.address], topics.Plan(prefix, 4, 3600), ledger)
+    publisher = Publisher(kafka.brokers, topics.Plan(prefix, 4, 3600), ledger)
     await publisher.prepare("testing", 1337)
     running = asyncio.create_task(publisher.run())
     try:

@@ -16,7 +16,7 @@ DAY_SECONDS = 86400
 
 @pytest.fixture
 async def client(kafka: Broker) -> AsyncIterator[AIOKafkaAdminClient]:
-    async with topics.admin([kafka.address]) as one:
+    async with topics.admin(kafka.brokers) as one:
         yield one
 
 
@@ -58,9 +58,9 @@ async def test_a_topic_of_another_chain_is_refused(kafka: Broker, client: AIOKaf
     """The headers of a record tell the chain; an empty topic is anybody's."""
     topic = "origin.testing.tipsets"
     await topics.ensure(client, [topic], topics.Plan("origin", 4, 3600))
-    await topics.check_origin([kafka.address], topic, "testing", 314)
+    await topics.check_origin(kafka.brokers, topic, "testing", 314)
     async with AIOKafkaProducer(bootstrap_servers=kafka.address) as producer:
         await producer.send_and_wait(topic, b"{}", b"1", headers=topics.headers("testing", 1337))
-    await topics.check_origin([kafka.address], topic, "testing", 1337)
+    await topics.check_origin(kafka.brokers, topic, "testing", 1337)
     with pytest.raises(UsageError, match=r"holds records of network 'testing' \(chain id 1337\), not of 'testing' \(chain id 314\)"):
-        await topics.check_origin([kafka.address], topic, "testing", 314)
+        await topics.check_origin(kafka.brokers, topic, "testing", 314)

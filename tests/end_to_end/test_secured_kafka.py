@@ -1,0 +1,97 @@
+"""A Kafka that asks who comes: TLS, passwords and certificates, from the setting to the figure."""
+
+import asyncio
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from processors.consume import DeadLetters, Delivery, TopicAgents
+from processors.doctor_kafka import check_kafka
+from processors.store import Store
+from streams import topics
+from streams.recording import load as load_recording
+from streams.records import STREAMS
+from streams.replay import ReplayNode
+from streams.settings import load
+from tests.brokers import Broker
+from tests.end_to_end.fleet import fleet
+from tests.end_to_end.product import BUNDLED, COMMAND, check
+from tests.end_to_end.test_distributed import FIRST_HEAD_SECONDS, PACE, started
+from tests.recount import Recount
+
+WRONG = "kafkapw-wrong-19e7"
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
+
+
+def written(folder: Path, settings: dict[str, Any]) -> Path:
+    """The settings as their user writes them, with the password in a file of its own."""
+    (folder / "password").write_text(settings.pop("kafka_password", "") + "\n", encoding="utf-8")
+    if "kafka_username" in settings:
+        settings["kafka_password_file"] = str(folder / "password")
+    file = folder / "secured.toml"
+    file.write_text("".join(f'{key} = "{value}"\n' for key, value in settings.items()), encoding="utf-8")
+    return file
+
+
+async def test_figures_through_tls_and_a_password(kafka: Broker, redis: Redis, redis_socket: str, tmp_path: Path) -> None:
+    """Follower and worker with SASL_SSL and SCRAM, the password in a file: the recount."""
+    store = Store(redis, "testing")
+    secured = ("--config", str(written(tmp_path, kafka.named())), "--kafka-brokers", f"127.0.0.1:{kafka.named_port}")
+    async with ReplayNode(load_recording("devnet"), pace=PACE) as node:
+        node.halt_at(FIRST_HEAD_SECONDS)
+        async with fleet(kafka, f"unix://{redis_socket}", "secured", tmp_path / "log") as processes:
+            await processes.start("follow", "--node", node.url, *secured)
+            await processes.start("worker", *secured)
+            await started(node, store, processes)
+            await node.finished.wait()
+            await processes.applied()
+            await check(store, Recount(BUNDLED, lambda _: "unknown"))
+
+
+@pytest.mark.parametrize(
+    "listener,changes", [("named", {"mechanism": "PLAIN"}), ("named", {}), ("mutual", {})], ids=["plain", "scram", "mutual"]
+)
+async def test_every_client_of_ours(kafka: Broker, listener: str, changes: dict[str, Any]) -> None:
+    """Admin client, producer, consumers and dead letters, in both libraries, by name or by certificate; the doctor is content."""
+    prefix = f"clients-{listener}-{changes.get('mechanism', '')}"
+    settings = load(getattr(kafka, listener)(topic_prefix=prefix, partitions=2, **changes))
+    names = [topics.topic_of(prefix, "here", stream) for stream in STREAMS]
+    async with topics.admin(settings.brokers) as client:
+        await topics.ensure(client, [*names, topics.dead_letters_of(prefix)], topics.Plan(prefix, 2, 3600))
+    producer = await topics.running_producer(settings.brokers)
+    await producer.send_and_wait(names[0], b"{}", headers=topics.headers("here", 1337))
+    await producer.stop()
+    await topics.check_origin(settings.brokers, names[0], "here", 1337)
+    came: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
+
+    async def handle(delivery: Delivery) -> None:
+        async with DeadLetters(settings.brokers, prefix) as dead_letters:
+            await dead_letters.put(delivery, "it came")
+        came.set_result(delivery)
+
+    async with TopicAgents(settings.brokers, prefix, "tests", ["here"], handle).running(), asyncio.timeout(30):
+        assert (await came).value == b"{}"
+    findings = await check_kafka(settings)
+    assert {finding.outcome for finding in findings} == {"ok"}, findings
+
+
+@pytest.mark.parametrize("command,mechanism,code", [("follow", "PLAIN", 2), ("worker", "SCRAM-SHA-512", 2), ("doctor", "PLAIN", 1)])
+async def test_a_wrong_password(kafka: Broker, redis_socket: str, tmp_path: Path, command: str, mechanism: str, code: int) -> None:
+    """Said at once, with broker, user and mechanism; at their most talkative they do not tell the password."""
+    file = written(tmp_path, kafka.named(mechanism=mechanism, kafka_password=WRONG))
+    loud = ("--listen", "127.0.0.1:0", "--log-level", "debug") if command != "doctor" else ()
+    node = ("--node", "replay:devnet") if command != "worker" else ()
+    process = await asyncio.create_subprocess_exec(
+        *(COMMAND, command, "--config", str(file), "--redis-url", f"unix://{redis_socket}", *node, *loud),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        limit=2**24,
+    )
+    output, _ = await asyncio.wait_for(process.communicate(), 60)
+    said = " ".join(output.decode().replace("│", "").split())
+    assert process.returncode == code, said
+    assert f"does not let 'pulse' in with this password ({mechanism})" in said
+    assert WRONG not in said
