@@ -31,7 +31,7 @@ async def check_kafka(settings: Settings) -> list[Finding]:
     except (KafkaError, OSError, TimeoutError) as error:
         await client.close()
         if (refused := await settings.brokers.refusal()) is not None:
-            return [Finding(SUBJECT, "connection", "failed", str(refused), "see the section on Kafka's security in docs/operations.md")]
+            return [Finding(SUBJECT, "connection", "failed", str(refused), "see 'A secured Kafka' in docs/operations.md")]
         return [Finding(SUBJECT, "connection", "failed", f"{_told(error)} at {shown}", _UNHEARD)]
     try:
         async with asyncio.timeout(ANSWERED_SECONDS):

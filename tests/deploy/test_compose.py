@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
+from streams.settings import load
 from tests.deploy.topology import DEPLOY, OURS, compose_command, image_environment, resolved
+from tests.secured import make_certificates
 
 PROFILES = ("embedded", "full")
 COMMANDS = {"pulse": "run", "follower": "follow", "worker": "worker", "exporter": "export"}
@@ -95,6 +97,26 @@ def test_replay_needs_no_network(replay: str) -> None:
 
 
 @needs_compose
+def test_a_secured_kafka(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables for it, and the files as secrets, reach those that speak with it, and can be used by the program itself."""
+    make_certificates(tmp_path)
+    (tmp_path / "password").write_text("planted\n")
+    files = {"KAFKA_PASSWORD_FILE": str(tmp_path / "password"), "KAFKA_CA_FILE": str(tmp_path / "ca.pem")}
+    found = resolved("full", KAFKA_BROKERS="k:9093", KAFKA_SECURITY_PROTOCOL="SASL_SSL", KAFKA_USERNAME="pulse", **files)
+    for name in ("follower", "worker"):
+        service = found["services"][name]
+        mounted = {one["target"]: found["secrets"][one["source"]]["file"] for one in service["secrets"]}
+        with monkeypatch.context() as inside:
+            for key, value in service["environment"].items():
+                if key.startswith("FVM_PULSE_KAFKA"):
+                    inside.setenv(key, mounted.get(value, value or ""))
+            settings = load()
+        assert (str(settings.brokers), settings.brokers.username, settings.secrets) == ("k:9093", "pulse", ("planted",))
+        assert settings.brokers.ca_file == tmp_path / "ca.pem"
+    assert not [key for key in found["services"]["exporter"]["environment"] if "PASSWORD" in key]
+
+
+@needs_compose
 def test_files_exist_and_secrets_are_files() -> None:
     """Every path of the project that a container sees; no secret is in the environment."""
     found = resolved(*PROFILES)
@@ -109,7 +131,9 @@ def test_files_exist_and_secrets_are_files() -> None:
 def test_the_example_names_every_variable() -> None:
     """`.env.example` and the compose file know the same variables, with the same defaults."""
     text = (DEPLOY / "compose.yaml").read_text()
-    used = {found[1]: found[2] or "" for found in re.finditer(r"\$\{([A-Z_]+):[-+]([^}]*)\}", text)} | {"REPLAY": ""}
+    # ${NAME:-default}, and ${NAME:+instead} where only whether it is set counts.
+    used = {found[1]: "" for found in re.finditer(r"\$\{([A-Z_]+):\+", text)}
+    used |= {found[1]: found[2] for found in re.finditer(r"\$\{([A-Z_]+):-([^}]*)\}", text)}
     named = dict(line.split("=", 1) for line in (DEPLOY / ".env.example").read_text().splitlines() if re.match("[A-Z_]+=", line))
     assert named.pop("COMPOSE_PROFILES") == "embedded"
     assert used == named

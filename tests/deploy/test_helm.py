@@ -16,6 +16,7 @@ from processors.alerts import Links
 from processors.render import files
 from processors.rules import alerting
 from streams.settings import load
+from tests.secured import make_certificates
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "helm" / "fvm-pulse"
@@ -35,6 +36,8 @@ CASES = {
     "distributed, everything": (
         *(*DISTRIBUTED, *WATCHED, "worker.autoscaling.enabled=true", "tokens.existingSecret=tokens", "redis.existingSecret=redis"),
         *("tokens.nodes={own,spare}", "nodeSelector.disk=ssd", "podAnnotations.team=chain", "imagePullSecrets[0].name=pull"),
+        *("kafka.securityProtocol=SASL_SSL", "kafka.username=pulse", "kafka.existingSecret=kafka"),
+        *("kafka.tls.existingSecret=kafka-tls", "kafka.tls.clientCertificate=true"),
         *("networkPolicy.from[0].podSelector.matchLabels.app=prometheus", "networkPolicy.egress[0].ports[0].port=6379"),
     ),
 }
@@ -142,13 +145,17 @@ def test_settings_are_accepted(case: str, tmp_path: Path, monkeypatch: pytest.Mo
     """What a pod's environment and file say can be used by the program itself."""
     objects = rendered(*CASES[case], 'config=nodes = ["own=ws://a/"\\, "spare=ws://b/"]')
     (tmp_path / "fvm-pulse.toml").write_text(of_kind(objects, "ConfigMap")["pulse-fvm-pulse"]["data"]["fvm-pulse.toml"])
-    for name in ("own", "spare", "node1"):
+    for name in ("own", "spare", "node1", "password"):
         (tmp_path / name).write_text("token")
+    make_certificates(tmp_path)
+    for name, file in (("ca.crt", "ca.pem"), ("tls.crt", "client.pem"), ("tls.key", "client.pem")):
+        shutil.copy(tmp_path / file, tmp_path / name)
     for pod in pods(objects):
         (container,) = pod["spec"]["containers"]
         for one in container["env"]:
             value = one.get("value", "redis://secret:6379/0")
-            value = value.replace("/etc/fvm-pulse", str(tmp_path)).replace("/run/secrets/fvm-pulse", str(tmp_path))
+            value = value.replace("/etc/fvm-pulse", str(tmp_path))
+            value = re.sub("/run/secrets/[a-z-]+", str(tmp_path), value)
             monkeypatch.setenv(one["name"], value.replace("node1=", "own="))
         settings = load()
         assert [node.name for node in settings.nodes] == ["own", "spare"]
@@ -156,6 +163,8 @@ def test_settings_are_accepted(case: str, tmp_path: Path, monkeypatch: pytest.Mo
         tokens = {"own"} if case.startswith("embedded") else {"own", "spare"}
         wanted = tokens if "everything" in case and container["args"][0] in {"run", "follow"} else set()
         assert {node.name for node in settings.nodes if node.token} == wanted
+        secured = case == "distributed, everything" and container["args"][0] != "export"
+        assert (settings.brokers.password is not None, settings.brokers.key_file is not None) == (secured, secured)
         for one in container["env"]:
             monkeypatch.delenv(one["name"])
 
@@ -208,6 +217,10 @@ def test_workers_scale_by_lag() -> None:
         (("prometheusRule.grafanaUrl=grafana",), "grafanaUrl"),
         (("serviceMonitor.enable=true",), "enable"),
         (("kafka.brokers[0]=kafka",), "brokers"),
+        ((*DISTRIBUTED, "kafka.securityProtocol=TLS"), "securityProtocol"),
+        ((*DISTRIBUTED, "kafka.securityProtocol=SASL_SSL", "kafka.username=me"), "kafka.username and kafka.existingSecret are needed"),
+        ((*DISTRIBUTED, "kafka.tls.existingSecret=tls"), "set kafka.securityProtocol to SSL or SASL_SSL"),
+        ((*DISTRIBUTED, "kafka.securityProtocol=SSL", "kafka.tls.clientCertificate=true"), "kafka.tls.existingSecret is needed"),
         (("mode=distributed",), "redis.url or redis.existingSecret is needed"),
         (("mode=distributed", "redis.url=redis://r"), "kafka.brokers is needed"),
     ],

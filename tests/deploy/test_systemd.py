@@ -23,13 +23,16 @@ def settings(name: str) -> list[str]:
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """The units as they would lie in /etc/systemd/system, with a command that exists here and the token's drop-in."""
+    """The units as they would lie in /etc/systemd/system, with a command that exists here and the drop-ins for secrets."""
     for name in NAMES:
         text = (UNITS / name).read_text().replace("/opt/fvm-pulse/bin/fvm-pulse", str(Path(sys.executable).parent / "fvm-pulse"))
         (tmp_path / name).write_text(text)
     for name in ("fvm-pulse.service", "fvm-pulse-follow.service"):
         (tmp_path / f"{name}.d").mkdir()
         shutil.copy(UNITS / "node-token.conf", tmp_path / f"{name}.d")
+    for name in ("fvm-pulse-follow.service", "fvm-pulse-worker@.service"):
+        (tmp_path / f"{name}.d").mkdir(exist_ok=True)
+        shutil.copy(UNITS / "kafka-password.conf", tmp_path / f"{name}.d")
     return tmp_path
 
 

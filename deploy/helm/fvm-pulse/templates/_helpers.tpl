@@ -21,6 +21,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{/* What every process of ours runs in: (dict "root" $ "command" "worker" "resources" … "data" true) */}}
 {{- define "fvm-pulse.pod" -}}
 {{- $values := .root.Values -}}
+{{- $kafka := $values.kafka -}}
+{{- $publishes := has .command (list "follow" "worker") -}}
+{{- $sasl := and $publishes (hasPrefix "SASL" $kafka.securityProtocol) -}}
+{{- $tls := and $publishes $kafka.tls.existingSecret -}}
 {{- $tokens := and $values.tokens.existingSecret (has .command (list "run" "follow")) -}}
 metadata:
   labels:
@@ -76,8 +80,21 @@ spec:
         {{- else if $values.redis.url }}
         - {name: FVM_PULSE_REDIS_URL, value: {{ $values.redis.url | quote }}}
         {{- end }}
-        {{- if has .command (list "follow" "worker") }}
-        - {name: FVM_PULSE_KAFKA_BROKERS, value: {{ join "," $values.kafka.brokers | quote }}}
+        {{- if $publishes }}
+        - {name: FVM_PULSE_KAFKA_BROKERS, value: {{ join "," $kafka.brokers | quote }}}
+        - {name: FVM_PULSE_KAFKA_SECURITY_PROTOCOL, value: {{ $kafka.securityProtocol }}}
+        {{- end }}
+        {{- if $sasl }}
+        - {name: FVM_PULSE_KAFKA_SASL_MECHANISM, value: {{ $kafka.saslMechanism }}}
+        - {name: FVM_PULSE_KAFKA_USERNAME, value: {{ $kafka.username | quote }}}
+        - {name: FVM_PULSE_KAFKA_PASSWORD_FILE, value: /run/secrets/kafka/password}
+        {{- end }}
+        {{- if $tls }}
+        - {name: FVM_PULSE_KAFKA_CA_FILE, value: /run/secrets/kafka-tls/ca.crt}
+        {{- if $kafka.tls.clientCertificate }}
+        - {name: FVM_PULSE_KAFKA_CERTIFICATE_FILE, value: /run/secrets/kafka-tls/tls.crt}
+        - {name: FVM_PULSE_KAFKA_KEY_FILE, value: /run/secrets/kafka-tls/tls.key}
+        {{- end }}
         {{- end }}
         {{- if $tokens }}
         {{- $files := list }}
@@ -113,6 +130,12 @@ spec:
         {{- if $tokens }}
         - {name: tokens, mountPath: /run/secrets/fvm-pulse, readOnly: true}
         {{- end }}
+        {{- if $sasl }}
+        - {name: kafka, mountPath: /run/secrets/kafka, readOnly: true}
+        {{- end }}
+        {{- if $tls }}
+        - {name: kafka-tls, mountPath: /run/secrets/kafka-tls, readOnly: true}
+        {{- end }}
   volumes:
     - name: config
       configMap: {name: {{ include "fvm-pulse.name" .root }}}
@@ -129,5 +152,16 @@ spec:
           {{- range $values.tokens.nodes }}
           - {key: {{ . }}, path: {{ . }}}
           {{- end }}
+    {{- end }}
+    {{- if $sasl }}
+    - name: kafka
+      secret:
+        secretName: {{ $kafka.existingSecret }}
+        defaultMode: 0440
+        items: [{key: {{ $kafka.key }}, path: password}]
+    {{- end }}
+    {{- if $tls }}
+    - name: kafka-tls
+      secret: {secretName: {{ $kafka.tls.existingSecret }}, defaultMode: 0440}
     {{- end }}
 {{- end }}
