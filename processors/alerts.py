@@ -303,6 +303,18 @@ TRUTH = (
         "FvmLogMismatches", "pulse_log_mismatches_total", "network", "Streamed logs differ from the receipts.", "{{ $labels.network }}"
     ),
     Alert(
+        name="FvmRereadsDiffer",
+        board="pipeline",
+        expr=(f'sum by (network, depth, result) (increase(pulse_rereads_total{{result=~"different|disputed"}}[1h])) > {DISAGREEMENTS}'),
+        keep="30m",
+        severity="warning",
+        summary="Tipsets read again are not what was published.",
+        description=(
+            "{{ $labels.network }}, read again at {{ $labels.depth }} depth: {{ $labels.result }},"
+            ' about {{ $value | printf "%.0f" }} tipsets in the last hour.'
+        ),
+    ),
+    Alert(
         name="FvmProbesFailing",
         board="pipeline",
         expr=f"sum by (network, probe) (increase(pulse_probe_failures_total[1h])) > {PROBE_FAILURES}",
