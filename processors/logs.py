@@ -4,6 +4,7 @@ The libraries' own logging goes the same way. The finished line is searched for 
 into it: an argument, an exception's text, a library's message.
 """
 
+import json
 import logging
 import re
 import sys
@@ -30,11 +31,17 @@ def redact(text: str, secrets: Sequence[str] = ()) -> str:
     return _URL.sub(lambda match: shown_url(match[0]), text)
 
 
+def _forms(secret: str) -> set[str]:
+    """How a secret may be written: as it is, within a `repr` of text or of bytes, and each of these within JSON."""
+    written = {secret, repr(secret)[1:-1], repr(secret.encode())[2:-1]}
+    return written | {json.dumps(one)[1:-1] for one in written}
+
+
 class _Redact:
     """The last step of the chain: from the finished line to one that may be written."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._secrets = sorted(secrets, key=len, reverse=True)
+        self._secrets = sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True)
 
     def __call__(self, _logger: WrappedLogger, _name: str, line: EventDict | str) -> str:
         assert isinstance(line, str)

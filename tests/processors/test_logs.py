@@ -49,6 +49,18 @@ def test_no_secret_is_written(form: str, capsys: pytest.CaptureFixture[str]) -> 
         assert secret not in written
 
 
+@pytest.mark.parametrize("form", ["console", "json"])
+@pytest.mark.parametrize("secret", ['plan"ted', "plan'ted", "plan\\ted", "plantéd", "planted"])
+def test_no_secret_is_written_in_any_form(form: str, secret: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A password may hold anything, and libraries show it as text, as bytes, or within either."""
+    configure(form, level="debug", secrets=[secret])  # type: ignore[arg-type]
+    structlog.get_logger("ours").warning(f"said {secret!r}", told=secret, many=[secret])
+    logging.getLogger("aiokafka").debug("Request: %s", b"\0pulse\0" + secret.encode())
+    written = capsys.readouterr().err
+    assert written.count("***") >= 4
+    assert not [part for part in ("plan", "ted") if part in written.replace("Request", "")]
+
+
 def test_libraries_are_kept_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     """Below warnings only our own lines are written, unless debugging."""
     configure()
