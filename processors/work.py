@@ -139,7 +139,7 @@ async def _found(settings: Settings) -> list[str]:
             except (KafkaError, TimeoutError) as error:
                 raise topics.refusal(error, "see the topics") or BrokerFault(f"Kafka refuses: {error or 'no topics'}") from error
         if not waiting:
-            log.info("no topics yet, waiting for a follower", topics=f"{settings.topic_prefix}.*")
+            log.info("no topics yet, or none that we may see: waiting for a follower", topics=f"{settings.topic_prefix}.*")
             waiting = True
         await asyncio.sleep(LOOK_SECONDS)
 
