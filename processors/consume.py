@@ -6,7 +6,9 @@ returns, and a handler returns at no other time. So every record is applied at l
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, Self, cast
 
@@ -17,6 +19,7 @@ from aiokafka.errors import KafkaError
 from faust.auth import SASLCredentials, SSLCredentials
 from faust.transport.drivers import aiokafka as kafka
 from faust.types.auth import CredentialsT
+from mode.threads import WorkerThread
 
 from processors.app import add_agent
 from processors.faults import cancellable
@@ -32,6 +35,9 @@ SESSION_SECONDS = 6.0
 METADATA_SECONDS = 30.0
 COMMIT_SECONDS = 1.0
 STARTING_SECONDS = 30.0
+STOPPING_SECONDS = 8.0
+"""How long a last commit and leaving the group may take together: some more than a session, after which we are out anyway."""
+GIVING_UP_SECONDS = 1.0
 
 
 class Delivery(NamedTuple):
@@ -76,13 +82,43 @@ def credentials(brokers: Brokers) -> CredentialsT | None:
     return SSLCredentials(context) if context is not None else None
 
 
+async def _until(deadline: float, step: Coroutine[Any, Any, None]) -> None:
+    """Do a step of leaving that needs answers of the brokers, and give it up then (`time.monotonic`).
+
+    However it ends, the steps after it are done: where Faust misses one, a thread stays behind and the process with it.
+    """
+    task = asyncio.create_task(step)
+    await asyncio.wait([task], timeout=max(deadline - time.monotonic(), 0))
+    if task.cancel():
+        await asyncio.wait([task], timeout=GIVING_UP_SECONDS)
+    elif not task.cancelled() and (error := task.exception()) is not None:
+        log.warning("Kafka did not let us leave well", reason=str(error) or type(error).__name__)
+
+
+class _Thread(WorkerThread):
+    """A thread that no process waits for at length."""
+
+    def __init__(self, service: Any, **options: Any) -> None:
+        super().__init__(service, **options)
+        self.daemon = True
+
+    def stop(self) -> None:
+        """Wait until it has ended. It says so to the loop of our thread, which stands still meanwhile."""
+        self.is_stopped.wait(GIVING_UP_SECONDS)
+
+
 class _ConsumerThread(kafka.AIOKafkaConsumerThread):
     """Where aiokafka's consumer lives."""
 
+    Worker = _Thread
+
     async def on_thread_stop(self) -> None:
-        """Stop it. A fetch that fails just then ends in a cancellation, for which the other thread would wait for ever."""
-        with contextlib.suppress(asyncio.CancelledError):
-            await super().on_thread_stop()
+        """Leave the group, unless that takes too long: an answer may wait for all other members, or for a broker that is away."""
+        leave_by = cast("_TopicApp", self.app).leave_by
+        await _until(leave_by, super().on_thread_stop())
+        if self._consumer is not None and time.monotonic() > leave_by:
+            self.thread_loop.set_exception_handler(lambda *_: None)  # requests that fail now have nobody to tell
+            await self._consumer._client.close()  # noqa: SLF001 (what a consumer that was interrupted leaves open)
 
 
 class _Consumer(kafka.Consumer):
@@ -90,6 +126,10 @@ class _Consumer(kafka.Consumer):
 
     def _new_consumer_thread(self) -> _ConsumerThread:
         return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def on_stop(self) -> None:
+        """Commit what is done, unless that takes too long: it is in Redis and so is its place, it would only be read again."""
+        await _until(cast("_TopicApp", self.app).leave_by, super().on_stop())
 
     async def seek_to_committed(self) -> Mapping[Any, int]:
         """Seek all partitions that are ours, and answer where to."""
@@ -110,9 +150,13 @@ class _TopicApp(faust.App):
     """A Faust app that keeps nothing on disk, and has places of its own."""
 
     places: Places | None = None
+    leave_by = math.inf
 
     def _create_directories(self) -> None:
         pass
+
+    def _on_rebalance_when_stopped(self) -> None:
+        """Faust would close the consumer here, from the wrong thread; it is being closed."""
 
     def _new_transport(self) -> Any:
         return _Transport(self.conf.broker_consumer, self)
@@ -128,12 +172,22 @@ class TopicAgents:
         networks: to be read.
         places: where to start; None: where Kafka says.
         handle: takes a record; if it raises, nothing of its partition is read any more, and `failed` raises the same.
+        stopping_seconds: how long the brokers may take to let us go.
     """
 
     def __init__(
-        self, brokers: Brokers, prefix: str, group: str, networks: Sequence[str], handle: Handler, places: Places | None = None
+        self,
+        brokers: Brokers,
+        prefix: str,
+        group: str,
+        networks: Sequence[str],
+        handle: Handler,
+        places: Places | None = None,
+        *,
+        stopping_seconds: float = STOPPING_SECONDS,
     ) -> None:
         self.handled = 0
+        self._stopping_seconds = stopping_seconds
         self._prefix = prefix
         self._handle = handle
         self._next: dict[Partition, int] = {}
@@ -215,9 +269,16 @@ class TopicAgents:
         finally:
             if not self._failure.done():
                 self._failure.cancel()
-            # Faust takes a cancellation while it stops for its own.
-            with cancellable(), contextlib.suppress(KafkaError, OSError):
-                await self._app.stop()
+            await self._stop()
+
+    async def _stop(self) -> None:
+        """Whatever the brokers do, this ends."""
+        self._app.leave_by = time.monotonic() + self._stopping_seconds
+        # Faust takes a cancellation while it stops for its own.
+        with cancellable(), contextlib.suppress(KafkaError, OSError):
+            await self._app.stop()
+        if time.monotonic() > self._app.leave_by:
+            log.warning("Kafka does not let us leave its group, ending all the same", waited_seconds=self._stopping_seconds)
 
 
 class DeadLetters:
@@ -254,6 +315,6 @@ class DeadLetters:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Disconnect."""
+        """Disconnect; a letter that is still on its way is written again by whoever reads its record next."""
         if self._producer is not None:
-            await self._producer.stop()
+            await _until(time.monotonic() + GIVING_UP_SECONDS, self._producer.stop())

@@ -182,6 +182,17 @@ class Broker:
             time.sleep(0.1)
         raise RuntimeError(f"Kafka did not start: {(self.folder / 'broker.log').read_text()[-2000:]}")
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Connections stay open meanwhile, and nothing is answered."""
+        if self._process is None:
+            raise RuntimeError("Kafka does not run")
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Stop it; with SIGKILL as a machine that lost its power."""
         if self._process is None:

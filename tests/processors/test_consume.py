@@ -1,7 +1,11 @@
 """Agents over a real Kafka: nothing is done before its handler returns."""
 
 import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -73,6 +77,70 @@ async def test_a_record_whose_handler_raises_is_not_done(kafka: Broker) -> None:
         assert sum(agents.lags().values()) == 1
     async with TopicAgents(kafka.brokers, "failing", "tests", ["here"], handle).running():
         await until(seen, 2)
+
+
+async def ignore(_: Delivery) -> None:
+    """Nothing is to be done."""
+
+
+@asynccontextmanager
+async def leaving(agents: TopicAgents, within: float) -> AsyncIterator[None]:
+    """Agents that run as long as the block, and then end in time, with all of their threads."""
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(agents.running())
+        yield
+        threads = threading.active_count()
+        async with asyncio.timeout(within):
+            await stack.aclose()
+    assert threading.active_count() < threads
+
+
+async def test_ends_although_a_commit_is_not_answered(kafka: Broker, capfd: pytest.CaptureFixture[str]) -> None:
+    """A broker that hangs is left in time, with one line; the next one to run goes on."""
+    await fill(kafka, "hung", [b"%d" % number for number in range(20)])
+    seen: list[Delivery] = []
+
+    async def handle(delivery: Delivery) -> None:
+        seen.append(delivery)
+        if len(seen) == 20:
+            stack.enter_context(kafka.paused())
+
+    with ExitStack() as stack:
+        async with leaving(TopicAgents(kafka.brokers, "hung", "tests", ["here", "there"], handle, stopping_seconds=2), within=5):
+            await until(seen, 20)
+            await asyncio.sleep(1.5)  # a commit is on its way
+    assert capfd.readouterr().out.count("ending all the same") == 1
+    await fill(kafka, "hung", [b"20"])
+    async with TopicAgents(kafka.brokers, "hung", "tests", ["here", "there"], handle).running():
+        await until(seen, 21)
+
+
+async def test_ends_although_the_group_waits_for_another(kafka: Broker, capfd: pytest.CaptureFixture[str]) -> None:
+    """One who lives but does not let go of its partitions holds up the whole group for a minute, but nobody who leaves it."""
+    await fill(kafka, "held", [])
+    holding, let_go = asyncio.Event(), asyncio.Event()
+
+    async def hold(_: object, *revoked: object, **__: object) -> None:
+        if any(revoked):
+            holding.set()
+            await let_go.wait()
+
+    def member() -> TopicAgents:
+        return TopicAgents(kafka.brokers, "held", "tests", ["here", "there"], ignore, stopping_seconds=2)
+
+    async with AsyncExitStack() as stack:
+        async with leaving(member(), within=5):
+            holder = member()
+            cast("Any", holder._app).on_partitions_revoked.connect(hold)
+            await stack.enter_async_context(holder.running())
+            stack.callback(let_go.set)
+            third = asyncio.create_task(stack.enter_async_context(member().running()))
+            async with asyncio.timeout(30):
+                await holding.wait()
+            await asyncio.sleep(1)  # we have let go, and wait for what is to be ours
+        assert capfd.readouterr().out.count("ending all the same") == 1
+        let_go.set()
+        await third
 
 
 async def test_dead_letters_say_why(kafka: Broker) -> None:
