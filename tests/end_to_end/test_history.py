@@ -4,13 +4,17 @@ import asyncio
 import math
 import random
 import signal
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
+from processors.ledger import missing
 from processors.store import Store
 from streams.recording import load
 from streams.replay import ReplayNode
+from tests.brokers import Broker
+from tests.end_to_end.fleet import APPLYING_SECONDS, fleet
 from tests.end_to_end.product import BUNDLED, COMMAND, check, product
 from tests.recount import Recount
 
@@ -77,3 +81,44 @@ async def test_killed_ten_times_on_the_way(redis: Redis, redis_socket: str) -> N
                 while await redis.exists("pulse:{testing}:wanted"):
                     await asyncio.sleep(0.2)
             await check(store, Recount(BUNDLED, lambda _: "unknown"))
+
+
+async def left_at_most(store: Store, top: int, most: int) -> int:
+    """Wait until no more heights than that are to be filled below `top`, and answer how many are."""
+    async with asyncio.timeout(60):
+        while (left := await missing(store, FIRST_EPOCH, top)) > most:
+            await asyncio.sleep(0.02)
+    return left
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+async def test_over_kafka_with_kills(kafka: Broker, redis: Redis, redis_socket: str, tmp_path: Path) -> None:
+    """The older half is filled by topics while the newer is live, follower and worker are killed amidst it: the recount."""
+    store = Store(redis, "testing")
+    async with (
+        ReplayNode(load("devnet"), pace=20.0) as node,
+        fleet(kafka, f"unix://{redis_socket}", "history", tmp_path / "log") as processes,
+    ):
+        await node.advance_to(HALF_SECONDS)
+        flags = ("follow", "--node", node.url, "--backfill", "off")
+        follower, worker = await processes.start(*flags), await processes.start("worker")
+        await followed(store)
+        top = int((await store.snapshot()).latest["height"])
+        command = await backfill(redis_socket, "--no-wait")
+        assert await asyncio.wait_for(command.wait(), 30) == 0
+        node.halt_at(math.inf)
+        before = await left_at_most(store, top, 10**6)
+        left = await left_at_most(store, top, before - 20)
+        await processes.kill(follower)
+        await processes.start(*flags)
+        await left_at_most(store, top, left // 2)
+        await processes.kill(worker)
+        await processes.start("worker")
+        await node.finished.wait()
+        async with asyncio.timeout(APPLYING_SECONDS):
+            while await redis.exists("pulse:{testing}:wanted"):
+                processes.check()
+                await asyncio.sleep(0.2)
+        await processes.applied()
+        await check(store, Recount(BUNDLED, lambda _: "unknown"))
