@@ -40,12 +40,13 @@ check: install ## format, lint, types, YAML
 	$(BIN)/mypy
 	$(BIN)/yamllint --strict .
 
-# How many simulated histories.
+# How many simulated histories; MODE=full: before the product's own processes, Redis and Kafka.
 N ?= 1000
+MODE ?= core
 
 .PHONY: simulate
-simulate: install ## play N=1000 simulated histories, stop at the first that does not end in the recount (ARGS="--first 5000")
-	$(BIN)/python -m tests.simulation --count $(N) $(ARGS)
+simulate: install ## play N=1000 simulated histories, stop at the first that does not end in the recount (ARGS="--first 5000", MODE=full)
+	$(BIN)/python -m tests.simulation --count $(N) $(if $(filter full,$(MODE)),--full) $(ARGS)
 
 .PHONY: bench
 bench: install ## measure, as ratios in one run

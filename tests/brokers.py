@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -214,29 +214,40 @@ def required() -> bool:
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[Broker]:
     """A broker for the whole session, with listeners of every kind. A test that stops it starts it again."""
-    with _running(secured.PROPERTIES, ("--add-scram", secured.SCRAM)) as broker:
+    with _required(running()) as broker:
         yield broker
 
 
 @pytest.fixture
 def forbidding() -> Iterator[Broker]:
     """A broker on which we may do nothing."""
-    with _running(FORBIDDING) as broker:
+    with _required(running(FORBIDDING)) as broker:
         yield broker
 
 
 @contextmanager
-def _running(more: str, storage: Sequence[str] = ()) -> Iterator[Broker]:
+def running(more: str = secured.PROPERTIES) -> Iterator[Broker]:
+    """A broker with these further lines of configuration, which lives as long as the block.
+
+    Raises:
+        NoKafkaError: what it needs is not there.
+    """
     with tempfile.TemporaryDirectory(prefix="kafka-") as folder:
-        try:
-            secured.make_certificates(Path(folder))
-            broker = Broker(Path(folder), more, storage)
-        except NoKafkaError as reason:
-            if required():
-                pytest.fail(str(reason).replace("were skipped", "can not run"), pytrace=False)
-            pytest.skip(str(reason))
+        secured.make_certificates(Path(folder))
+        broker = Broker(Path(folder), more, ("--add-scram", secured.SCRAM))
         broker.start()
         try:
             yield broker
         finally:
             broker.stop()
+
+
+@contextmanager
+def _required(started: AbstractContextManager[Broker]) -> Iterator[Broker]:
+    try:
+        with started as broker:
+            yield broker
+    except NoKafkaError as reason:
+        if required():
+            pytest.fail(str(reason).replace("were skipped", "can not run"), pytrace=False)
+        pytest.skip(str(reason))

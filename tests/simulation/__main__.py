@@ -1,12 +1,17 @@
 """`python -m tests.simulation`: many simulated histories, or one seed again."""
 
 import argparse
+import asyncio
 import sys
 import time
-import traceback
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 
 from rich.progress import Progress
 
+from tests import brokers
+from tests.simulation import full
 from tests.simulation.run import Simulation
 from tests.simulation.verdict import check
 
@@ -27,20 +32,37 @@ def again(seed: int) -> str:
     return f"python -m tests.simulation --seed {seed} --trace"
 
 
-def _many(first: int, count: int, *, go_on: bool) -> int:
-    failed = 0
+def again_in_full(seed: int) -> str:
+    """The command that plays a seed again before the product itself."""
+    return f"python -m tests.simulation --full --seed {seed}"
+
+
+def _many(seeds: range, play_one: Callable[[int], None], command: Callable[[int], str], *, go_on: bool) -> int:
+    failed = played = 0
     started = time.monotonic()
     with Progress(disable=not sys.stderr.isatty()) as progress:
-        for seed in progress.track(range(first, first + count), description="histories"):
+        for seed in progress.track(seeds, description="histories"):
+            played += 1
             try:
-                play(seed)
+                play_one(seed)
             except Exception as error:  # noqa: BLE001 (whatever goes wrong, the seed is what matters)
                 failed += 1
-                print(f"seed {seed}: {type(error).__name__}: {str(error)[:300]}\n  {again(seed)}", flush=True)
+                print(f"seed {seed}: {type(error).__name__}: {str(error)[:300]}\n  {command(seed)}", flush=True)
                 if not go_on:
                     break
-    print(f"{count if go_on else seed - first + 1} histories in {time.monotonic() - started:.0f} s, {failed} with differences")
+    print(f"{played} histories in {time.monotonic() - started:.0f} s, {failed} with differences")
     return int(failed > 0)
+
+
+def _in_full(seeds: range, *, go_on: bool) -> int:
+    """Even seeds in one process, odd ones over Kafka."""
+    with ExitStack() as stack:
+        broker = stack.enter_context(brokers.running()) if any(seed % 2 for seed in seeds) else None
+
+        def play_one(seed: int) -> None:
+            asyncio.run(full.play(seed, broker if seed % 2 else None))
+
+        return _many(seeds, play_one, again_in_full, go_on=go_on)
 
 
 def main() -> int:
@@ -48,19 +70,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description="Simulated histories of a follower, from seeds.")
     parser.add_argument("--seed", type=int, help="play this one only")
     parser.add_argument("--trace", action="store_true", help="print what happens")
+    parser.add_argument("--full", action="store_true", help="before the product's processes, Redis and Kafka, in real time")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("-n", "--count", type=int, default=1000, help="how many seeds")
     parser.add_argument("--go-on", action="store_true", help="do not stop at the first difference")
     given = parser.parse_args()
-    if given.seed is None:
-        return _many(given.first, given.count, go_on=given.go_on)
-    try:
-        play(given.seed, trace=given.trace)
-    except Exception:  # noqa: BLE001 (as above)
-        traceback.print_exc()
-        return 1
-    print(f"seed {given.seed}: no difference")
-    return 0
+    seeds = range(given.first, given.first + given.count) if given.seed is None else range(given.seed, given.seed + 1)
+    if given.full:
+        return _in_full(seeds, go_on=given.go_on)
+    return _many(seeds, partial(play, trace=given.trace and given.seed is not None), again, go_on=given.go_on)
 
 
 if __name__ == "__main__":
