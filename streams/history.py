@@ -5,8 +5,9 @@ asked for by height as well, so that the links need not come one by one, but not
 Each tipset is published as soon as its parent's height is known, newest first, the tipset on top again before the others: only
 then does it say which heights below it are null.
 
-Whatever is published here is an ancestor of a published tipset. Where that one is undone, so is the walk (`rewound`); the shell
-asks the ledger again, and what is still missing is the next hole. So nothing of a walk has to be remembered.
+Whatever is published here is an ancestor of a published tipset, which is looked for in the node's chain first. Where that one is
+undone, so is the walk (`rewound`); the shell asks the ledger again, and what is still missing is the next hole. So nothing of a
+walk has to be remembered.
 """
 
 from collections import deque
@@ -34,6 +35,8 @@ NEVER_NOTICED = 0.0
 """When a node announced what was fetched afterwards: its latency means nothing."""
 PATIENCE = 3
 """How many times the node may refuse a question before the walk ends there."""
+STALE_SECONDS = 5.0
+"""How long nothing is asked after a hole below a tipset that is undone: the ledger has not heard of it yet."""
 REST_SECONDS = 60.0
 """How long nothing is asked after a walk that came to no end."""
 SHORTEST_PAUSE_SECONDS = 0.5
@@ -239,6 +242,9 @@ class History:
                 self._child = child
                 self._path.append(link)
                 self._asked.clear()
+            case None if key[0] == "past anchor":
+                self.clear()
+                self._rest_until = now + STALE_SECONDS
             case Link():
                 self._links[result.hash] = result
             case Assembled():
@@ -311,18 +317,16 @@ class History:
         return [OutOfReach(height)] if isinstance(fault, Refusal) else []
 
 
-def fetch_anchor(above: Published, head: tuple[Cid, ...]) -> Fetch[Anchor]:
-    """The tipset `above`, and the one on top of it where `head` (the key of the head) is known.
+def fetch_anchor(above: Published, head: tuple[Cid, ...]) -> Fetch[Anchor | None]:
+    """The tipset `above`, and the one on top of it where `head` (the key of the head) is known; None if it is not of the node's chain.
 
-    Raises:
-        NodeFault: it does not stand at its height in the chain of this head.
+    The ledger that named it may lag behind what is published: an undone tipset must not be taken for the top of a hole, though the
+    node still knows it by its hash.
     """
-    if not head:
-        return Anchor((yield from fetch_link(above.hash, ())), None)
-    link, child = yield from gather([fetch_link_at(above.height, head), fetch_link_at(above.height + 1, head)])
-    if link is None or link.hash != above.hash:
-        raise NodeFault(f"asked for the tipset {above.hash}, got {link.hash if link else 'none'} at height {above.height}")
-    return Anchor(link, child)
+    heights = (above.height, above.height + 1) if head else (above.height,)
+    link, *children = yield from gather([fetch_link_at(height, head) for height in heights])
+    child = children[0] if children else None
+    return Anchor(link, child) if link is not None and link.hash == above.hash else None
 
 
 def is_limit(fault: NodeFault) -> bool:

@@ -13,6 +13,7 @@ FOUND = {
     "a resume forgot contracts of tipsets that were asked about already": 112,
     "a fork below the start, of which less was published again than before": 58,
     "a lost beginning that was told twice was taken for the whole": 1001,
+    "a ledger that lagged behind named an undone tipset as the top of a hole": 987,
     "heights that no node would tell of once were never asked for again": 199,
 }
 """What went wrong, and a seed that showed it."""

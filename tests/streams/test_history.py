@@ -123,6 +123,28 @@ def test_a_reorg_below_the_top_of_the_hole_starts_the_walk_anew() -> None:
     assert any(isinstance(record, Rewind) for record in one.taken)
 
 
+@pytest.mark.parametrize("native", [True, False])
+def test_a_ledger_that_lags_behind_is_not_believed(native: bool) -> None:
+    """A hole below a tipset that is undone, which the node still knows by its hash, is left alone for some seconds."""
+    world = World()
+    world.advance(*[0] * 40)
+    one = filled(world, native=native)
+    one.settle(120)
+    undone, fork = world.below(10), world.below(20)
+    for _ in range(25):
+        fork = world.grow(on=fork)
+    world.head = fork
+    one.tell("a", one.nodes["a"].see(world.head))
+    one.settle(120)
+    before = len(one.taken)
+    one.follower.history.fill(Hole(Published(undone.height, undone.hash), 1))
+    one.settle(10)
+    assert len(one.taken) == before
+    assert one.follower.history.hole is None
+    assert one.follower.history.take_out_of_reach() is None
+    one.check(world, since=1)
+
+
 def test_ends_where_the_node_will_not_go() -> None:
     """A node's look-back ends the walk with one event, and live work goes on."""
     world = World()
