@@ -197,18 +197,22 @@ def contenders() -> dict[str, str]:
 
 
 async def kafka(size: Size, plan: Plan | None = None, tell: Callable[[str], None] = lambda _: None) -> list[Report]:
-    """The contest on one worker, and one worker against two; nothing where there is no Kafka."""
-    plan = plan or Plan()
+    """The same on a broker of its own; nothing where there is no Kafka."""
     try:
         async with broker() as one:
-            records = encoded(size, plan.tipsets)
-            ordered = await fill(one, "ordered", 1, records)
-            spread = await fill(one, "spread", 8, records)
-            del records
-            contest, races = await _contest(ordered, plan, tell)
-            scaling = await _scaling(spread, plan, tell)
+            return await measured(one, size, plan or Plan(), tell)
     except NoKafkaError as reason:
         return [Report("kafka", "Over Kafka: not measured", [{"contender": OURS, "messages_per_second": None}], (str(reason),))]
+
+
+async def measured(broker: Broker, size: Size, plan: Plan, tell: Callable[[str], None] = lambda _: None) -> list[Report]:
+    """The contest on one worker, and one worker against two."""
+    records = encoded(size, plan.tipsets)
+    ordered = await fill(broker, "ordered", 1, records)
+    spread = await fill(broker, "spread", 8, records)
+    del records
+    contest, races = await _contest(ordered, plan, tell)
+    scaling = await _scaling(spread, plan, tell)
     return [_report(size, plan, contest, races), _scaled(size, plan, scaling)]
 
 
