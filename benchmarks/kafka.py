@@ -30,6 +30,7 @@ AIM, AIM_OF_TWO = 0.85, 1.6
 LOOK_SECONDS = 0.02
 LONGEST_SECONDS = 300.0
 MIB = 2**20
+ENDED = "a contestant ended too early: run `python -m benchmarks.contestants` by hand"
 
 
 class Plan(NamedTuple):
@@ -98,12 +99,15 @@ async def race(name: str, python: str, feed: Feed, plan: Plan, turn: int = 0) ->
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
         )
-        watch, marks = Watch([process], redis), []
+        marks = []
         try:
+            watch = Watch([process], redis)
             async with asyncio.timeout(LONGEST_SECONDS):
                 for mark, records in (("first", 2 * plan.before), ("last", 2 * plan.tipsets)):
                     await _said(process, mark, watch)
                     marks.append(watch.mark(records))
+        except psutil.NoSuchProcess as gone:
+            raise RuntimeError(ENDED) from gone
         finally:
             await _end(process)
     return between(*marks)
@@ -116,7 +120,7 @@ async def _said(process: asyncio.subprocess.Process, mark: str, watch: Watch) ->
         await asyncio.wait([saying], timeout=LOOK_SECONDS)
         watch.look() if not saying.done() else None
     if saying.result().decode().strip() != mark:
-        raise RuntimeError("a contestant ended too early: run `python -m benchmarks.contestants` by hand")
+        raise RuntimeError(ENDED)
 
 
 async def race_ours(feed: Feed, plan: Plan, group: str, workers: int = 1) -> Race:
