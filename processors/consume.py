@@ -278,7 +278,7 @@ class TopicAgents:
         with cancellable(), contextlib.suppress(KafkaError, OSError):
             await self._app.stop()
         if time.monotonic() > self._app.leave_by:
-            log.warning("Kafka does not let us leave its group, ending all the same", waited_seconds=self._stopping_seconds)
+            log.warning("Kafka does not answer, leaving its group all the same", waited_seconds=self._stopping_seconds)
 
 
 class DeadLetters:

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import heapq
+import random
 import shutil
 import signal
 import subprocess
@@ -14,18 +16,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from redis import Redis as BlockingRedis
 from redis.exceptions import RedisError
 
 from streams import topics
+from streams.records import STREAMS
 from tests.brokers import Broker
 from tests.conftest import servers
 from tests.end_to_end.product import COMMAND, WINDOWS
 
 STOPPING_SECONDS = 20.0
 APPLYING_SECONDS = 90.0
+PARTITIONS = 8
+REPEATED = "repeated"
+REPEATED_WITHIN_SECONDS = 15.0
 
 
 class KeptRedis:
@@ -123,7 +129,7 @@ class Fleet:
         kafka: the broker.
         redis_url: of the Redis that all share.
         prefix: of the topics; a test has its own.
-        log: a file for what they say.
+        log: what they say goes to files beside it, one for each process.
     """
 
     def __init__(self, kafka: Broker, redis_url: str, prefix: str, log: Path) -> None:
@@ -131,28 +137,40 @@ class Fleet:
         self._prefix = prefix
         self._flags = ("--kafka-brokers", kafka.address, "--redis-url", redis_url, "--topic-prefix", prefix)
         self._log = log
+        self._said: dict[asyncio.subprocess.Process, Path] = {}
         self._running: list[asyncio.subprocess.Process] = []
 
     async def start(self, command: str, *flags: str) -> asyncio.subprocess.Process:
         """Start a process."""
         windows = ",".join(f"{one}e" for one in WINDOWS)
-        with self._log.open("ab") as said:
+        log = self._log.with_name(f"{self._log.name}-{len(self._said)}-{command}")
+        with log.open("wb") as said:
             process = await asyncio.create_subprocess_exec(
                 *(COMMAND, command, "--listen", "127.0.0.1:0", "--windows", windows, *self._flags, *flags), stdout=said, stderr=said
             )
         self._running.append(process)
+        self._said[process] = log
         return process
 
     def check(self) -> None:
         """Nothing has ended that nobody ended."""
         assert [process.returncode for process in self._running if process.returncode is not None] == []
 
-    async def said(self, text: str, times: int) -> None:
-        """Wait until it stands so many times in what the processes said."""
+    async def said(self, process: asyncio.subprocess.Process, text: str, times: int = 1) -> None:
+        """Wait until a process has said it so many times."""
         async with asyncio.timeout(60):
-            while self._log.read_text(errors="replace").count(text) < times:
+            while self._said[process].read_text(errors="replace").count(text) < times:
                 self.check()
                 await asyncio.sleep(0.1)
+
+    async def working(self, process: asyncio.subprocess.Process) -> None:
+        """Wait until a worker has its share of the partitions."""
+        await self.said(process, "working  ")
+
+    def tell(self) -> None:
+        """Show the last of what every process said."""
+        for log in self._said.values():
+            sys.stderr.write(f"--- {log.name}\n{log.read_text(errors='replace')[-5000:]}")
 
     async def applied(self, group: str = "fvm-pulse") -> None:
         """Wait until the group has applied all that is published: the head may be there before what is below it."""
@@ -186,7 +204,7 @@ class Fleet:
         process.send_signal(signal.SIGTERM)
         code = await asyncio.wait_for(process.wait(), STOPPING_SECONDS)
         self._running.remove(process)
-        assert code == 0, f"stopped with exit code {code}: see {self._log}"
+        assert code == 0, f"stopped with exit code {code}: see {self._said[process]}"
 
     async def __aenter__(self) -> Self:
         """Nothing runs yet."""
@@ -205,10 +223,68 @@ class Fleet:
 @asynccontextmanager
 async def fleet(kafka: Broker, redis_url: str, prefix: str, log: Path) -> AsyncIterator[Fleet]:
     """A fleet; when something fails, what it said is shown."""
+    one = Fleet(kafka, redis_url, prefix, log)
     try:
-        async with Fleet(kafka, redis_url, prefix, log) as one:
+        async with one:
             yield one
     except BaseException:
-        if log.exists():
-            sys.stderr.write(log.read_text(errors="replace")[-20_000:])
+        one.tell()
         raise
+
+
+class Repeater:
+    """Delivers every record of a prefix up to twice more, some time later and on any partition, so in any order.
+
+    Args:
+        kafka: the broker; it may go away and come back.
+        prefix: of the topics.
+        rng: which, when and where.
+    """
+
+    def __init__(self, kafka: Broker, prefix: str, rng: random.Random) -> None:
+        self.records = self.repeated = 0
+        self._kafka = kafka
+        self._topics = [topics.topic_of(prefix, "testing", stream) for stream in STREAMS]
+        self._rng = rng
+        self._due: list[tuple[float, int, ConsumerRecord]] = []
+        self._last = False
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Repeater"]:
+        """Repeat as long as the block, and then what is left at once."""
+        async with (
+            AIOKafkaConsumer(*self._topics, bootstrap_servers=self._kafka.address, auto_offset_reset="earliest") as consumer,
+            AIOKafkaProducer(bootstrap_servers=self._kafka.address, max_request_size=topics.LARGEST_RECORD_BYTES) as producer,
+            asyncio.TaskGroup() as group,
+        ):
+            repeating = group.create_task(self._repeat(consumer, producer))
+            try:
+                yield self
+            except BaseException:
+                repeating.cancel()
+                raise
+            self._last = True
+
+    async def _repeat(self, consumer: AIOKafkaConsumer, producer: AIOKafkaProducer) -> None:
+        while not (self._last and not self._due and await self._at_the_end(consumer)):
+            for messages in (await consumer.getmany(timeout_ms=100)).values():
+                for message in messages:
+                    self._note(message)
+            while self._due and (self._last or self._due[0][0] <= time.monotonic()):
+                message = heapq.heappop(self._due)[-1]
+                partition = self._rng.randrange(PARTITIONS)
+                headers = [*message.headers, (REPEATED, b"")]
+                await producer.send_and_wait(message.topic, message.value, message.key, partition=partition, headers=headers)
+                self.repeated += 1
+
+    def _note(self, message: ConsumerRecord) -> None:
+        if REPEATED in dict(message.headers):
+            return
+        self.records += 1
+        for copy in range(self._rng.randint(0, 2)):
+            due = time.monotonic() + self._rng.uniform(0, REPEATED_WITHIN_SECONDS)
+            heapq.heappush(self._due, (due, 2 * self.records + copy, message))
+
+    async def _at_the_end(self, consumer: AIOKafkaConsumer) -> bool:
+        ends = await consumer.end_offsets(list(consumer.assignment()))
+        return all([await consumer.position(one) >= end for one, end in ends.items()])

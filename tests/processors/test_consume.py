@@ -109,7 +109,7 @@ async def test_ends_although_a_commit_is_not_answered(kafka: Broker, capfd: pyte
         async with leaving(TopicAgents(kafka.brokers, "hung", "tests", ["here", "there"], handle, stopping_seconds=2), within=5):
             await until(seen, 20)
             await asyncio.sleep(1.5)  # a commit is on its way
-    assert capfd.readouterr().out.count("ending all the same") == 1
+    assert capfd.readouterr().out.count("leaving its group all the same") == 1
     await fill(kafka, "hung", [b"20"])
     async with TopicAgents(kafka.brokers, "hung", "tests", ["here", "there"], handle).running():
         await until(seen, 21)
@@ -138,7 +138,7 @@ async def test_ends_although_the_group_waits_for_another(kafka: Broker, capfd: p
             async with asyncio.timeout(30):
                 await holding.wait()
             await asyncio.sleep(1)  # we have let go, and wait for what is to be ours
-        assert capfd.readouterr().out.count("ending all the same") == 1
+        assert capfd.readouterr().out.count("leaving its group all the same") == 1
         let_go.set()
         await third
 
