@@ -194,7 +194,7 @@ class TopicAgents:
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._up = asyncio.Event()
         self._app = _TopicApp(
-            f"{group}.{prefix}",
+            topics.group_of(prefix, group),
             broker=[f"kafka://{address}" for address in brokers.addresses],
             broker_credentials=credentials(brokers),
             web_enabled=False,

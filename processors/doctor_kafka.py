@@ -116,7 +116,7 @@ class _Kafka:
         return Finding(SUBJECT, "permission to make topics", outcome, for_code(code).__name__, advice)
 
     async def _may_join(self) -> Finding:
-        group = f"{self.settings.consumer_group}.{self.settings.topic_prefix}"
+        group = topics.group_of(self.settings.topic_prefix, self.settings.consumer_group)
         while True:
             try:
                 await self.client.list_consumer_group_offsets(group)

@@ -135,6 +135,7 @@ async def _found(settings: Settings) -> list[str]:
                 if complete:
                     plan = topics.Plan(settings.topic_prefix, 1, topics.retention_seconds(0))
                     await topics.ensure(client, [topics.dead_letters_of(settings.topic_prefix)], plan)
+                    await topics.check_group(client, topics.group_of(settings.topic_prefix, settings.consumer_group))
                     return complete
             except (KafkaError, TimeoutError) as error:
                 raise topics.refusal(error, "see the topics") or BrokerFault(f"Kafka refuses: {error or 'no topics'}") from error

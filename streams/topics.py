@@ -57,6 +57,11 @@ def dead_letters_of(prefix: str) -> str:
     return f"{prefix}.dead-letters"
 
 
+def group_of(prefix: str, group: str) -> str:
+    """The consumer group of workers: those of another prefix are others."""
+    return f"{group}.{prefix}"
+
+
 def retention_seconds(longest_window_epochs: int) -> int:
     """How long a record is kept: so that replaying a topic fills the longest window and the one before it."""
     return (2 * longest_window_epochs + KEPT_BEYOND_EPOCHS) * EPOCH_SECONDS
@@ -187,6 +192,19 @@ async def _create(client: AIOKafkaAdminClient, names: Sequence[str], plan: Plan)
 async def partitions_of(client: AIOKafkaAdminClient) -> dict[str, int]:
     """How many partitions each topic has that we may see."""
     return {topic["topic"]: len(topic["partitions"]) for topic in await client.describe_topics() if not topic["error_code"]}
+
+
+async def check_group(client: AIOKafkaAdminClient, group: str) -> None:
+    """See that we may be in a group. Whatever else is wrong with it may pass.
+
+    Raises:
+        UsageError: we may not.
+    """
+    try:
+        await client.list_consumer_group_offsets(group)
+    except (KafkaError, TimeoutError) as error:
+        if (reason := refusal(error, f"be in group {group}")) is not None:
+            raise reason from error
 
 
 async def networks(client: AIOKafkaAdminClient, prefix: str) -> dict[str, list[str]]:

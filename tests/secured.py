@@ -7,6 +7,8 @@ import trustme
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 USER, PASSWORD = "pulse", "kafkapw-8d02c6b1"
+LEAST = "least"
+"""A user that may do nothing but what a test lets it do, with the same password, by mechanism PLAIN."""
 
 PROPERTIES = f"""listeners=PLAINTEXT://127.0.0.1:{{port}},NAMED://127.0.0.1:{{named}},MUTUAL://127.0.0.1:{{mutual}},CONTROLLER://127.0.0.1:{{controller}}
 advertised.listeners=PLAINTEXT://127.0.0.1:{{port}},NAMED://127.0.0.1:{{named}},MUTUAL://127.0.0.1:{{mutual}}
@@ -17,10 +19,14 @@ ssl.truststore.type=PEM
 ssl.truststore.location={{folder}}/ca.pem
 listener.name.mutual.ssl.client.auth=required
 sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512
-listener.name.named.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}="{PASSWORD}";
+listener.name.named.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \\
+  user_{USER}="{PASSWORD}" user_{LEAST}="{PASSWORD}";
 listener.name.named.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.mutual.ssl.principal.mapping.rules=RULE:^.*$/{USER}/
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS;User:{USER}
 """
-"""Listener NAMED wants a name and a password, MUTUAL a certificate."""
+"""Listener NAMED wants a name and a password, MUTUAL a certificate; those without a name may do everything."""
 
 SCRAM = f"SCRAM-SHA-512=[name={USER},password={PASSWORD}]"
 """What the storage is formatted with."""
