@@ -39,6 +39,8 @@ from streams.errors import UsageError
 from streams.values import PREFIX, Listen, Node, secrets_in
 
 FILE = "fvm-pulse.toml"
+SECRET = {"redis_url", "kafka_password"}
+"""Keys whose values are never shown, whatever is wrong with them."""
 DEFAULT_NODE = "wss://wss.node.glif.io/apigw/lotus/rpc/v1"
 
 
@@ -187,7 +189,8 @@ def _sentence(error: ValidationError, flags: Mapping[str, object], environment: 
         return f"{where}: unknown key: allowed are warn, critical, for, bound and window"
     if first["type"] == "value_error":
         return f"{where}: {first['ctx']['error']}"
-    return f"{where}: {first['input']!r} is not allowed: {first['msg'][:1].lower()}{first['msg'][1:]}"
+    shown = "***" if key in SECRET else repr(first["input"])
+    return f"{where}: {shown} is not allowed: {first['msg'][:1].lower()}{first['msg'][1:]}"
 
 
 def load(flags: Mapping[str, object] | None = None, *, config: Path | None = None) -> Settings:

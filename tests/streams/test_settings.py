@@ -178,6 +178,7 @@ BAD_FILES = [
     ('[thresholds.x]\nwarn = "often"', "fvm-pulse.toml: thresholds.x.warn: 'often' is not allowed"),
     ('[thresholds.x]\nfor = "soon"', "thresholds.x.for: 'soon' is not allowed"),
     ('[thresholds.x]\nwindow = "2h"', "fvm-pulse.toml: thresholds: x.window: '2h' is not kept: windows are 1h, 24h, 7d, 30d"),
+    ("kafka_password = 20261123", "fvm-pulse.toml: kafka_password: *** is not allowed"),
     ('[token_files]\nnobody = "/dev/null"', "token_files: no node is named 'nobody'"),
     ('[token_files]\nnode1 = "absent"', "token_files: absent can not be read"),
 ]
