@@ -67,6 +67,10 @@ $(PEERS)/.installed: pyproject.toml
 render: install ## write rules, dashboards and docs/indicators.md from the catalogue
 	$(BIN)/fvm-pulse render
 
+.PHONY: pictures
+pictures: install ## draw the dashboards and the status page for the docs (npm installs 600 MB into .pictures)
+	TESTS_PICTURES=docs/images $(BIN)/pytest -m "slow or browser" tests/deploy/test_pictures.py tests/processors/test_page_in_a_browser.py
+
 .PHONY: lock
 lock: install ## pin every dependency again, with hashes
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \

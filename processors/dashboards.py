@@ -102,8 +102,8 @@ def _standing() -> Panel:
 
 
 def _firing() -> Panel:
-    names = ["alertname", "severity", "network", "indicator", "window", "endpoint", "stream", "Value"]
-    by = ", ".join(names[:-1])
+    names = ["alertname", "severity", "network", "indicator", "window", "endpoint", "stream"]
+    by = ", ".join(names)
     return p.listing(
         "Alerts that fire",
         "As Prometheus sees it, before Alertmanager groups, silences and inhibits.",
@@ -217,14 +217,14 @@ def _runtime() -> Iterator[Panel]:
 
 
 def _redis() -> Iterator[Panel]:
-    yield build.Row("Redis")
+    yield build.Row("Whether Redis can be relied on")
     for metric, name in (("pulse_redis_up", "Redis"), ("pulse_redis_persistence_up", "Writes of Redis to disk")):
         expr = f"min by (job, instance) ({metric}{{{PROCESS}}})"
         yield p.timeline(name, p.text(_row(metric)), expr, "{{job}} {{instance}}", UP_DOWN).span(12)
     yield from _groups("redis")
     yield build.Row("Processes")
     running = f"max by (job, instance, role, version, python) (pulse_build_info{{{PROCESS}}})"
-    names = ["instance", "role", "version", "python", "job", "Value"]
+    names = ["instance", "role", "version", "python", "job"]
     yield p.listing("What runs", p.text(_row("pulse_build_info")), {"A": running}, "instance", {name: name for name in names})
     yield from _runtime()
 

@@ -38,6 +38,7 @@ UNITS: dict[str, tuple[tuple[float, str], ...]] = {
         (2.0**power, prefix) for power, prefix in ((60, "EiB"), (50, "PiB"), (40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB"), (0, "B"))
     ),
     "FIL": ((1e9, "G FIL"), (1e6, "M FIL"), (1, "FIL")),
+    "USD": ((1e9, "G USD"), (1e6, "M USD"), (0, "USD")),
 }
 """Prefixes by unit, the largest first."""
 
@@ -92,18 +93,31 @@ def render(
 def _network(snapshot: Snapshot, watches: Sequence[Watch], trail: Trail, now: float) -> str:
     found = standings(snapshot, watches)
     groups = {group: [standing for standing in found if standing.group == group] for group in GROUPS}
-    cards = "".join(
-        f'<h3>{escape(GROUPS[group])}</h3><section class="cards">'
-        f"{''.join(_card(standing, trail.points(snapshot.network, standing.name)) for standing in members)}</section>"
-        for group, members in groups.items()
-        if members
-    )
+    cards = "".join(_group(GROUPS[group], members, snapshot.network, trail) for group, members in groups.items() if members)
     told = _account(snapshot)
     sides = _coverage(snapshot) + (_following(told, now) if told else "")
     return (
         f"<h2>{escape(snapshot.network)}</h2>{_position(snapshot, now)}{_summary(found)}{cards}"
         f'<div class="sides">{sides}</div>{_gas(snapshot)}'
     )
+
+
+def _group(title: str, members: Sequence[Standing], network: str, trail: Trail) -> str:
+    """A group's cards; those that have nothing to tell are folded away under their names."""
+    told = [one for one in members if _tells(one)]
+    silent = [one for one in members if not _tells(one)]
+    names = escape(", ".join(one.title for one in silent))
+    folded = f"<details><summary>{WORDS['unknown']}: {names}</summary>{_cards(silent, network, trail)}</details>" if silent else ""
+    return f"<h3>{escape(title)}</h3>{_cards(told, network, trail) if told else ''}{folded}"
+
+
+def _tells(standing: Standing) -> bool:
+    """Whether any of its windows has a value."""
+    return any(figure.value is not None for figure in standing.figures.values())
+
+
+def _cards(members: Iterable[Standing], network: str, trail: Trail) -> str:
+    return f'<section class="cards">{"".join(_card(one, trail.points(network, one.name)) for one in members)}</section>'
 
 
 def _position(snapshot: Snapshot, now: float) -> str:

@@ -8,7 +8,13 @@ from typing import TypeAlias
 
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.builders import heatmap, stat, statetimeline, table, timeseries
-from grafana_foundation_sdk.builders.common import GraphThresholdsStyleConfig, ReduceDataOptions, StackingConfig, VizLegendOptions
+from grafana_foundation_sdk.builders.common import (
+    GraphThresholdsStyleConfig,
+    ReduceDataOptions,
+    StackingConfig,
+    VizLegendOptions,
+    VizTextDisplayOptions,
+)
 from grafana_foundation_sdk.builders.prometheus import Dataquery
 from grafana_foundation_sdk.models import common, dashboard, prometheus
 
@@ -26,14 +32,16 @@ UNITS: dict[Unit, str] = {
     "ratio": "percentunit",
     "seconds": "s",
     "bytes": "bytes",
-    "FIL": "suffix: FIL",
+    "FIL": "si:FIL",
+    "USD": "currencyUSD",
     "attoFIL": "suffix: aFIL",
     "epochs": "none",
     "state": "none",
 }
 """Grafana's names of units; what is counted is `short`."""
 
-GREEN, YELLOW, RED, BLUE = "green", "yellow", "red", "blue"
+GREEN, YELLOW, RED, BLUE, GREY = "green", "yellow", "red", "blue", "#8e8e8e"
+FIGURE_PIXELS = 36
 PARTS = {"class", "project"}
 """Labels whose values are parts of a whole: stacked."""
 QUANTILES = ((0.5, "p50"), (0.99, "p99"))
@@ -75,12 +83,19 @@ def text(row: Row) -> str:
 
 def title(row: Row) -> str:
     """A row's help as a title, with the chosen window where there is one."""
-    found = row.help.removesuffix(".").replace(" in the window", "")
+    found = row.help.removesuffix(".").removesuffix(", 0 to 1").replace(" in the window", "")
+    if _timestamp(row):
+        found = found.replace("Unix time of", "Age of")
     return f"{found}, $window" if _windowed(row) else found
 
 
 def _windowed(row: Row) -> bool:
     return row.counted and "window" in row.labels
+
+
+def _timestamp(row: Row) -> bool:
+    """Whether it is a time and no span: as seconds since 1970 nobody could read it."""
+    return row.metric.endswith("_timestamp_seconds")
 
 
 def legend(labels: list[str]) -> str:
@@ -131,7 +146,8 @@ def of_row(row: Row) -> timeseries.Panel:
     if row.kind == "counter":
         expr = f"max by ({by}) (rate({series}[$__rate_interval]))"
     else:
-        expr = f"max by ({by}) ({series})" + (" > 0" if parts else "")
+        since = "time() - " if _timestamp(row) else ""
+        expr = f"{since}max by ({by}) ({series})" + (" > 0" if parts else "")
     targets = [(expr, legend(labels))]
     for indicator in row.indicators:
         if not indicator.baseline_days:
@@ -185,7 +201,21 @@ def spread(name: str, description: str, metric: str) -> heatmap.Panel:
     )
 
 
-def figure(name: str, description: str, unit: str, expr: str, levels: build.ThresholdsConfig, series: str = "{{network}}") -> stat.Panel:
+def _unknown(text_of_none: str) -> dashboard.SpecialValueMap:
+    """What is not known is grey: the first level's colour would pass a judgement on it."""
+    result = dashboard.ValueMappingResult(text=text_of_none, color=GREY)
+    return dashboard.SpecialValueMap(dashboard.DashboardSpecialValueMapOptions(dashboard.SpecialValueMatch.NULL_AND_NAN, result))
+
+
+def figure(
+    name: str,
+    description: str,
+    unit: str,
+    expr: str,
+    levels: build.ThresholdsConfig,
+    series: str = "{{network}}",
+    unknown: str = "no data",
+) -> stat.Panel:
     """One number with a colour."""
     return (
         stat.Panel()
@@ -194,7 +224,9 @@ def figure(name: str, description: str, unit: str, expr: str, levels: build.Thre
         .unit(unit)
         .height(4)
         .span(6)
-        .no_value("no data")
+        .no_value(unknown)
+        .mappings([_unknown(unknown)])
+        .text(VizTextDisplayOptions().value_size(FIGURE_PIXELS))
         .thresholds(levels)
         .color_mode(common.BigValueColorMode.BACKGROUND)
         .reduce_options(ReduceDataOptions().calcs(["lastNotNull"]))
@@ -215,8 +247,9 @@ def of_indicator(row: Row, indicator: Indicator) -> stat.Panel:
         f"fvm:indicator:value{name} and on (network, indicator, window) {watched}",
         _colours(indicator),
         legend(["network", *further]),
+        "not known",
     )
-    return panel.height(5).no_value("not known").color_mode(common.BigValueColorMode.VALUE)
+    return panel.height(5).color_mode(common.BigValueColorMode.VALUE)
 
 
 def timeline(name: str, description: str, expr: str, series: str, words: dict[str, tuple[str, str]]) -> statetimeline.Panel:
@@ -237,10 +270,11 @@ def timeline(name: str, description: str, expr: str, series: str, words: dict[st
 
 def listing(name: str, description: str, columns: dict[str, str], join: str, names: dict[str, str], *, span: int = 24) -> table.Panel:
     """A table of instant queries, joined on a label; `names` rename the columns, in their order."""
-    panel = table.Panel().title(name).description(description).unit("short").height(8).span(span).no_value("none")
+    panel = table.Panel().title(name).description(description).unit("short").height(10).span(span).no_value("none")
     for ref, expr in columns.items():
         panel = panel.with_target(query(expr, ref=ref, instant=True).format(prometheus.PromQueryFormat.TABLE))
     hidden = {"Time": True, "__name__": True, **{f"Time {n}": True for n in range(1, len(columns) + 1)}}
+    hidden |= {"Value": True} if len(columns) == 1 and "Value" not in names else {}
     options = {
         "excludeByName": hidden,
         "indexByName": {column: place for place, column in enumerate(names)},

@@ -23,6 +23,8 @@ SHEET = dedent(
     .states { display: flex; flex-wrap: wrap; gap: .4rem; margin: .6rem 0 0; padding: 0; list-style: none; }
     .states li { padding: .1rem .65rem; border: 1px solid var(--line); border-radius: 99px; background: var(--card); font-size: .85rem; }
     .cards { display: grid; gap: .75rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); }
+    details { margin-top: .6rem; font-size: .85rem; color: var(--dim); } summary { cursor: pointer; }
+    details .cards { margin-top: .6rem; color: var(--ink); } .cards + details { margin-top: .75rem; }
     .card { display: flex; flex-direction: column; padding: .8rem 1rem .7rem; background: var(--card); border: 1px solid var(--line);
       border-left: 4px solid var(--line); border-radius: 8px; overflow: hidden; }
     .card h4 { display: flex; justify-content: space-between; gap: .75rem; margin: 0; font-size: .92rem; font-weight: 500;

@@ -44,7 +44,7 @@ class Tab:
     def _note(self, message: dict[str, Any]) -> None:
         method, told = message.get("method"), message.get("params", {})
         if method == "Log.entryAdded":
-            self.complaints.append(str(told["entry"]["text"]))
+            self.complaints.append(f"{told['entry']['text']} {told['entry'].get('url', '')}".strip())
         elif method in {"Runtime.consoleAPICalled", "Runtime.exceptionThrown"}:
             self.complaints.append(str(told))
         elif method == "Page.loadEventFired":
@@ -69,7 +69,11 @@ class Tab:
 
     async def picture(self, *, whole: bool = True) -> bytes:
         """A PNG of the page, or of what is in the window."""
-        return base64.b64decode((await self.ask("Page.captureScreenshot", captureBeyondViewport=whole))["data"])
+        if not whole:
+            return base64.b64decode((await self.ask("Page.captureScreenshot"))["data"])
+        size = (await self.ask("Page.getLayoutMetrics"))["cssContentSize"]
+        clip = {**size, "scale": 1}
+        return base64.b64decode((await self.ask("Page.captureScreenshot", captureBeyondViewport=True, clip=clip))["data"])
 
 
 @asynccontextmanager

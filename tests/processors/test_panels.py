@@ -37,6 +37,7 @@ def exprs(panel: Any) -> list[str]:
             'max by (network, class) (fvm_x{job=~"$job",network=~"$network",window=~"$window"}) > 0',
         ),
         (row(labels=("kind", "window"), counted=False), 'max by (network, kind, window) (fvm_x{job=~"$job",network=~"$network"})'),
+        (row(metric="pulse_x_timestamp_seconds"), 'time() - max by (network) (pulse_x_timestamp_seconds{job=~"$job",network=~"$network"})'),
         (row(metric="pulse_redis_x_total", kind="counter"), 'max by (job) (rate(pulse_redis_x_total{job=~"$job"}[$__rate_interval]))'),
     ],
 )
@@ -71,6 +72,12 @@ def test_colours_of_an_indicator(threshold: Threshold | None, colours: list[tupl
     indicator = Indicator(name="x", title="X", window="1h", presets={"default": threshold} if threshold else {})
     steps = built(p.of_indicator(row(labels=("window",)), indicator))["fieldConfig"]["defaults"]["thresholds"]["steps"]
     assert [(step["value"], step["color"]) for step in steps] == colours
+
+
+def test_what_is_not_known_has_no_colour_of_a_level() -> None:
+    """Grey, whatever the first level's colour is."""
+    (mapping,) = built(p.figure("X", "X.", "s", "x", p.steps((None, "red"))))["fieldConfig"]["defaults"]["mappings"]
+    assert mapping["options"] == {"match": "null+nan", "result": {"text": "no data", "color": p.GREY}}
 
 
 def test_metrics_of_a_process() -> None:
