@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given
@@ -14,6 +13,7 @@ from processors.lease import Granted, Lease
 from processors.store import Store
 from streams.chain import Published
 from streams.errors import Superseded
+from tests.processors.writers import MOVES, Move, played
 
 
 def tip(height: int) -> Published:
@@ -175,98 +175,11 @@ async def test_a_second_leader_wins_over_a_ledger_written_again(redis: Redis) ->
     assert await second.tips() == ()
 
 
-# Two writers, as a model: what each puts on Kafka may arrive in any order, and any part of it may be in registers already.
-
-
-@dataclass
-class Model:
-    """The ledger, and everything that was ever sent: (sequence, low, top, value) writes `value` into the heights in (low, top]."""
-
-    token: int = 0
-    reserved: int = -1
-    tips: list[tuple[int, int]] = field(default_factory=list)
-    sent: list[tuple[tuple[int, int], int, int, int | None]] = field(default_factory=list)
-    values: int = 0
-
-
-class Writer:
-    """Follows the rules of `streams.publish`; acknowledgements may be taken down late or never."""
-
-    def __init__(self, model: Model) -> None:
-        self.model = model
-        model.token += 1
-        self.token, self.counter, self.fenced = model.token, 0, False
-        self.reserved = model.reserved
-        self.chain = list(model.tips)
-        self.unsaved: list[tuple[int, int]] = []
-        self.rewind(self.tip, max(self.reserved, self.tip))
-
-    @property
-    def tip(self) -> int:
-        """The height of the newest tipset."""
-        return self.chain[-1][0] if self.chain else -1
-
-    def _send(self, low: int, top: int, value: int | None) -> None:
-        self.model.sent.append(((self.token, self.counter), low, top, value))
-        self.counter += 1
-
-    def _may(self) -> bool:
-        self.fenced = self.fenced or self.model.token != self.token
-        return not self.fenced
-
-    def rewind(self, low: int, top: int) -> None:
-        """Off the ledger first, then to Kafka."""
-        if self._may():
-            self.model.tips = [one for one in self.model.tips if one[0] <= low]
-            self.unsaved = [one for one in self.unsaved if one[0] <= low]
-            self.chain = [one for one in self.chain if one[0] <= low]
-            self._send(low, top, None)
-
-    def extend(self, by: int) -> None:
-        """Without asking anybody, as long as the height is reserved: this is what a leader that was paused does."""
-        height = self.tip + by
-        if height > self.reserved:
-            if not self._may():
-                return
-            self.reserved = self.model.reserved = max(self.model.reserved, height + 2)
-        self.model.values += 1
-        self._send(self.tip, height, self.model.values)
-        self.chain.append((height, self.model.values))
-        self.unsaved.append(self.chain[-1])
-
-    def save(self) -> None:
-        """What is acknowledged goes on the ledger."""
-        if self._may():
-            self.model.tips += self.unsaved
-            self.unsaved = []
-
-
-MOVES = st.lists(
-    st.tuples(st.sampled_from(["extend", "extend", "extend", "reorg", "save", "take over"]), st.integers(0, 1), st.integers(1, 3)),
-    max_size=40,
-)
-
-
 @given(MOVES, st.randoms(use_true_random=False))
-def test_two_writers_end_in_the_chain_of_the_last(moves: list[tuple[str, int, int]], rng: object) -> None:
+def test_two_writers_end_in_the_chain_of_the_last(moves: list[Move], rng: object) -> None:
     """Whoever is paused, fenced or behind at any point, in whatever order all of it arrives: the registers hold the leader's chain."""
-    model = Model()
-    writers = [Writer(model)]
-    writers.append(writers[0])
-    for move, who, number in moves:
-        writer = writers[who]
-        match move:
-            case "extend":
-                writer.extend(number)
-            case "reorg":
-                writer.rewind(max(writer.tip - number, -1), max(writer.tip, writer.reserved))
-            case "save":
-                writer.save()
-            case "take over":
-                writers[who] = Writer(model)
-    leader = max(writers, key=lambda one: one.token)
-    leader.extend(1)
-    registers: dict[int, tuple[tuple[int, int], int | None]] = {}
+    model, leader = played(moves)
+    registers: dict[int, tuple[int, int | None]] = {}
     rng.shuffle(model.sent)  # type: ignore[attr-defined]
     for sequence, low, top, value in model.sent:
         for height in range(low + 1, top + 1):

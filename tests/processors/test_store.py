@@ -17,7 +17,8 @@ from processors.windows import Window, parse_all
 from streams.errors import RecordFault, StoreFault, UsageError
 from streams.records import Contract, LogsRecord, Record, Rewind, stream_of
 from tests.conftest import running, servers
-from tests.processors.strategies import NETWORK, Naive, Step, Walker, contribution, recount, rewind, shuffled, steps, tipset
+from tests.processors.strategies import FIRST_HEIGHT, NETWORK, Naive, Step, Walker, contribution, recount, rewind, shuffled, steps, tipset
+from tests.processors.writers import MOVES, Move, played
 
 SMALL = parse_all(["3e", "7e", "12e"])
 OTHER = parse_all(["5e", "12e", "30e"])
@@ -114,6 +115,27 @@ def test_any_delivery_ends_in_the_recount(redis_socket: str, steps: list[Step], 
         assert await shown(store) == recount(held, SMALL, naive.lowest)
         assert [(tip.height, tip.sequence) for tip in await store.tail()] == walker.chain[::-1]
         await check_interning(redis)
+
+    on_empty_server(redis_socket, test)
+
+
+@given(moves=MOVES, seed=st.integers(0, 2**32), reach=st.sampled_from((0, 3, 1000)))
+def test_two_writers_end_in_what_the_leader_published(redis_socket: str, moves: list[Move], seed: int, reach: int) -> None:
+    """Fenced ones go on sending, each takes over from the other, all arrives in any order, up to three times: the leader's holds."""
+    model, leader = played(moves)
+    records = [one.record() for one in model.sent]
+    values = [one.value for one in model.sent]
+    chain = [(FIRST_HEIGHT + height, records[values.index(value)].sequence) for height, value in leader.chain]
+    held = dict.fromkeys(range(FIRST_HEIGHT, chain[0][0])) | Walker(chain=chain).held()
+
+    async def test(redis: Redis) -> None:
+        store, naive = Store(redis, NETWORK), Naive()
+        await store.configure(SMALL)
+        for record in shuffled(records, seed, reach):
+            await put(store, record)
+            naive.apply(record)
+        assert await shown(store) == recount(held, SMALL, naive.lowest)
+        assert [(tip.height, tip.sequence) for tip in await store.tail()] == chain[::-1]
 
     on_empty_server(redis_socket, test)
 
