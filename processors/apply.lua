@@ -14,10 +14,13 @@ local RANKED = 6 -- where a short part has the members that are ranked, with the
 local TOP = 10 -- ranked members that `read` tells
 local DAY = 2880
 local STEPS = 250 -- heights that one call accounts for, beside its own
+local FIRST = 'deployer' -- the kind of which each window knows the members that are in it for the first time
 
 local call, format = redis.call, string.format
 
 local config, state -- of this call; `state` holds numbers by name
+local ever -- the range of FIRST over twice the longest window
+local first -- the number of FIRST, once there is one
 local ranges, unwanted -- lists: what the configured windows account for, and what windows did that are configured no more
 local budget = STEPS
 local known = {} -- height -> register
@@ -133,9 +136,13 @@ local function totals_key(range) return RANGES .. range.name .. ':totals' end
 local function members_key(range, kind) return RANGES .. range.name .. ':' .. kind end
 
 local function rank_key(range) return RANGES .. range.name .. ':rank' end
+local function new_key(range) return RANGES .. range.name .. ':new' end
 
 local function clear(range)
-  local keys = { totals_key(range), rank_key(range) }
+  local keys = { totals_key(range), rank_key(range), new_key(range) }
+  for _, other in ipairs(range == ever and ranges or {}) do
+    keys[#keys + 1] = new_key(other)
+  end
   for _, kind in ipairs(call('HVALS', KINDS)) do
     keys[#keys + 1] = members_key(range, kind)
   end
@@ -211,6 +218,48 @@ local function save_ranked(range)
   end
 end
 
+local function first_kind()
+  first = first or tonumber(call('HGET', KINDS, FIRST) or nil)
+  return first
+end
+
+-- The part with nothing but the members of FIRST.
+local function firsts_of(part)
+  local groups = {}
+  for i = 1, #part[2], 2 do
+    for _, kind in ipairs(part[2][i]) do
+      if kind == first_kind() then
+        groups[#groups + 1], groups[#groups + 2] = { kind }, part[2][i + 1]
+      end
+    end
+  end
+  return { {}, groups }
+end
+
+-- Which members of FIRST a window has for the first time: those that `ever` knows as often as the window does. Looks at those only
+-- whose number changed in either.
+local function save_new()
+  local kind = first_kind()
+  for _, range in ipairs(kind and ranges or {}) do
+    if range.reads == 'all' then
+      local touched, ids, new, old = {}, {}, {}, {}
+      for _, changes in ipairs({ ever.members[kind] or {}, range.members[kind] or {} }) do
+        for id, change in pairs(changes) do touched[id] = touched[id] or change ~= 0 end
+      end
+      for id, is in pairs(touched) do
+        if is then ids[#ids + 1] = id end
+      end
+      local in_all, in_range = hmget(members_key(ever, kind), ids), hmget(members_key(range, kind), ids)
+      for i, id in ipairs(ids) do
+        local list = in_range[i] and in_range[i] == in_all[i] and new or old
+        list[#list + 1] = id
+      end
+      batches(new, function(from, to) call('SADD', new_key(range), unpack(new, from, to)) end)
+      batches(old, function(from, to) call('SREM', new_key(range), unpack(old, from, to)) end)
+    end
+  end
+end
+
 local function save_range(range)
   save_counts(totals_key(range), range.sums)
   for kind, changes in pairs(range.members) do
@@ -264,8 +313,12 @@ end
 local function account(range, height, sign)
   local held = at(height)
   if held.state == 'n' then
-    if range.reads ~= 'ranked' then bump(range.sums, 'null', sign) end
+    if range.reads ~= 'ranked' and range ~= ever then bump(range.sums, 'null', sign) end
   elseif held.state == 't' then
+    if range == ever then
+      if held.lasting then add_part(range, firsts_of(held.lasting), sign) end
+      return
+    end
     if range.reads == 'ranked' then
       local part = part_at(height)
       if part and part[RANKED] then add_ranked(range, part[RANKED], sign) end
@@ -439,6 +492,9 @@ local function configured(packed)
   end
   ranges[#ranges + 1] = { name = format('ranked-%d', ranked), behind = 0, span = ranked, reads = 'ranked' }
   ranges[#ranges + 1] = { name = 'ledger', behind = 0, span = config.long, reads = 'states' }
+  -- No further back: what a reorg may come back to must be the same whether the head was higher before or not.
+  ever = { name = format('ever-%d', 2 * longest), behind = 0, span = 2 * longest, reads = 'firsts' }
+  ranges[#ranges + 1] = ever
 end
 
 local function pairs_of(flat)
@@ -473,6 +529,7 @@ local function save()
       state['low ' .. range.name], state['high ' .. range.name] = range.low, range.high
     end
   end
+  save_new()
   save_uses()
   local flat = {}
   for name, value in pairs(state) do
@@ -526,6 +583,16 @@ function commands.apply(argument)
   return answer(outcome, pending)
 end
 
+local function settled(range)
+  local high = state.head - range.behind
+  return range.high == high and range.low == high - range.span
+end
+
+-- How many members of FIRST a window has for the first time; -1 while what was before is still being looked at.
+local function new_in(range)
+  return range.reads == 'all' and settled(range) and settled(ever) and call('SCARD', new_key(range)) or -1
+end
+
 -- What is accounted for, whatever the length of the history.
 function commands.read()
   load()
@@ -536,7 +603,8 @@ function commands.read()
       counts[j], counts[j + 1] = kinds[j], call('HLEN', members_key(range, kinds[j + 1]))
     end
     local top = range.reads == 'ranked' and call('ZREVRANGE', rank_key(range), 0, TOP - 1, 'WITHSCORES') or {}
-    windows[i] = { range.name, call('HGETALL', totals_key(range)), counts, range.low or 0, top }
+    local new = state.head and new_in(range) or -1
+    windows[i] = { range.name, call('HGETALL', totals_key(range)), counts, range.low or 0, top, new }
   end
   return { state.head or -1, state.lowest or -1, call('HGETALL', HEAD), call('HGETALL', FIELDS), windows }
 end

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, suppress
 import structlog
 from redis.asyncio import Redis
 
+from processors.economy import Economy
 from processors.exporter import Exporter
 from processors.filling import Filler
 from processors.lease import POLL_SECONDS, Granted, Lease
@@ -63,7 +64,7 @@ class RedisLedger:
         self._registry = registry or Registry({}, {})
         self._doubted_epochs = min(FINALITY_EPOCHS, look_back_epochs // 2)
         self._contracts: dict[str, Contract] = {}
-        self._chain_id = 0
+        self._facts: dict[str, str] = {}
 
     async def open(self, network: str, chain_id: int) -> Position:
         """Wait for the lease; where the ledger does not tell what was published, the store does."""
@@ -72,26 +73,27 @@ class RedisLedger:
         granted = await self._granted(lease)
         self._lease = lease
         self._leading.set()
+        economy = self._registry.economy(chain_id, network)
+        self._facts = {"chain_id": str(chain_id), **facts(economy)}
         async for attempt in patiently():
             with attempt:
-                position = await self._position(store, lease, granted, chain_id)
-        self.store, self._contracts, self._chain_id = store, dict(position.memory.contracts), chain_id
-        log.info("leading", network=network, incarnation=granted.token, published=len(position.published))
+                position = await self._position(store, lease, granted, economy)
+        self.store, self._contracts = store, dict(position.memory.contracts)
+        log.info(
+            "leading", network=network, incarnation=granted.token, published=len(position.published), declared_pools=len(economy.pools)
+        )
         return position
 
-    async def _position(self, store: Store, lease: Lease, granted: Granted, chain_id: int) -> Position:
+    async def _position(self, store: Store, lease: Lease, granted: Granted, economy: Economy) -> Position:
         await store.configure(self._windows)
-        await store.write_facts(self._facts(chain_id))
+        await store.write_facts(self._facts)
         stored, since = ((), None) if granted.settled else await held(store)
         published = await lease.tips() if granted.known else stored
         reserved = await store.reserved()
         if reserved is not None and not granted.settled:
             # What Redis forgot of a reservation. Anything higher would be overwritten as the chain gets there.
             reserved += RESERVED_EPOCHS
-        return Position(granted.token, published, reserved, await remembered(store), since, self._registry.economy(chain_id).probes())
-
-    def _facts(self, chain_id: int) -> dict[str, str]:
-        return {"chain_id": str(chain_id), **facts(self._registry.economy(chain_id))}
+        return Position(granted.token, published, reserved, await remembered(store), since, economy.probes())
 
     async def _granted(self, lease: Lease) -> Granted:
         standing_by = False
@@ -148,7 +150,7 @@ class RedisLedger:
         """Redis may have lost everything: what it does not get from Kafka it gets from us."""
         if self.store is not None:
             await self.store.configure(self._windows)
-            await self.store.write_facts(self._facts(self._chain_id))
+            await self.store.write_facts(self._facts)
             await self.store.save_contracts(self._contracts.values())
 
     async def close(self) -> None:

@@ -6,7 +6,7 @@ the kinds that they are of, so that each is stored once however many kinds count
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -34,6 +34,15 @@ class Config(msgspec.Struct, array_like=True, frozen=True):
     schema: int
     survive_reorg_epochs: int
     windows: tuple[tuple[str, int], ...]
+
+
+class _Range(NamedTuple):
+    """What is accounted for of a range: totals, counts of members by kind, the lower edge, and new deployers (below 0: not known)."""
+
+    totals: dict[str, int]
+    counts: dict[bytes, int]
+    low: int
+    new: int
 
 
 def limbs(field: str, value: int) -> dict[str, int]:
@@ -130,16 +139,16 @@ def facts(head: Sequence[bytes]) -> dict[str, str]:
 
 
 def reading(config: Config, answer: Sequence[Any]) -> StreamReading:
-    """What the script's `read` answered: head, lowest height, facts, field numbers, and per range its totals, counts and lower edge."""
+    """What the script's `read` answered: head, lowest height, facts, field numbers, and per range its totals, counts, lower edge, news."""
     head, lowest, _, fields, ranges = answer
     if head < 0:
         return StreamReading(windows={name: WindowReading(name, epochs) for name, epochs in config.windows})
     names = {int(number): name.decode() for name, number in _pairs(fields).items()}
-    by_range = {name.decode(): (_counters(names, totals), _pairs(counts), low) for name, totals, counts, low, _ in ranges}
-    ledger, _, floor = by_range["ledger"]
+    by_range = {name.decode(): _Range(_counters(names, totals), _pairs(counts), low, new) for name, totals, counts, low, _, new in ranges}
+    ledger, _, floor, _ = by_range["ledger"]
     below = max(lowest - 1, floor)
     processed, null = ledger["processed"], ledger["null"]
-    ranked, top = next((name, top) for name, _, _, _, top in ranges if name.startswith(b"ranked-"))
+    ranked, top = next((name, top) for name, _, _, _, top, _ in ranges if name.startswith(b"ranked-"))
     return StreamReading(
         head=head,
         processed=processed,
@@ -165,9 +174,9 @@ def _counters(names: Mapping[int, str], flat: Sequence[bytes]) -> dict[str, int]
     return totals
 
 
-def _window(name: str, epochs: int, by_range: Mapping[str, tuple[dict[str, int], dict[bytes, int], int]]) -> WindowReading:
-    totals, distinct, _ = by_range[f"window-{epochs}"]
-    before, distinct_before, _ = by_range[f"before-{epochs}"]
+def _window(name: str, epochs: int, by_range: Mapping[str, _Range]) -> WindowReading:
+    totals, distinct, _, new = by_range[f"window-{epochs}"]
+    before, distinct_before, _, _ = by_range[f"before-{epochs}"]
     return WindowReading(
         name=name,
         epochs=epochs,
@@ -179,4 +188,5 @@ def _window(name: str, epochs: int, by_range: Mapping[str, tuple[dict[str, int],
         prior_distinct={kind.decode(): count for kind, count in distinct_before.items() if count},
         prior_processed=before["processed"],
         prior_null=before["null"],
+        new_deployers=new if new >= 0 else None,
     )

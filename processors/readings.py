@@ -15,7 +15,8 @@ class WindowReading:
     """One stream's totals over one window, and the distinct members of the window of the same length just before.
 
     `sums` are by field, `distinct` are counts by kind of member; `prior_sums` has the fields that are kept for twice a window.
-    `processed` and `null` count heights of the window.
+    `processed` and `null` count heights of the window. `new_deployers` are those deployers of the window that made nothing before it,
+    as far back as twice the longest window; None while that is being looked at.
     """
 
     name: str
@@ -28,6 +29,7 @@ class WindowReading:
     prior_processed: int = 0
     prior_null: int = 0
     prior_sums: dict[str, int] = field(default_factory=dict)
+    new_deployers: int | None = None
 
     @property
     def coverage(self) -> float:

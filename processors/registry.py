@@ -6,7 +6,7 @@ section of the file has its own reader in `_Reader.read`; a new section is one m
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -32,6 +32,7 @@ from processors.economy import (
 )
 from streams.errors import RegistryError
 from streams.evidence import FACTORIES
+from streams.greeting import NETWORKS
 from streams.pools import ADAPTERS
 from streams.records import Address
 
@@ -52,6 +53,8 @@ class Registry:
     chains: Mapping[int, Mapping[Address, Entry]]
     sources: Mapping[str, str]
     economies: Mapping[int, Economy] = field(default_factory=dict)
+    own: Mapping[int, Economy] = field(default_factory=dict)
+    """What of `economies` the user's file says."""
 
     @classmethod
     def load(cls, overlay: Path | None = None) -> "Registry":
@@ -61,7 +64,10 @@ class Registry:
             RegistryError: a file can not be read, or something in it is not allowed; names file, line and what is.
         """
         bundled = parse(BUNDLED.read_text(encoding="utf-8"), BUNDLED.name, loader=_FAST)
-        return bundled.merged(read(overlay, bundled)) if overlay is not None else bundled
+        if overlay is None:
+            return bundled
+        over = read(overlay, bundled)
+        return replace(bundled.merged(over), own=over.economies)
 
     def merged(self, over: "Registry") -> "Registry":
         """This registry, with each entry replaced for which `over` has one."""
@@ -70,17 +76,22 @@ class Registry:
         economies = {one: self.economy(one).merged(over.economy(one)) for one in {*self.economies, *over.economies}}
         return Registry(chains, {**self.sources, **over.sources}, economies)
 
-    def economy(self, chain_id: int) -> Economy:
-        """The pools, bridges, payments and prices of one chain."""
-        return self.economies.get(chain_id, Economy())
+    def economy(self, chain_id: int, network: str | None = None) -> Economy:
+        """The pools, bridges, payments and prices of one chain.
 
-    def for_chain(self, chain_id: int) -> Contracts:
+        A private network may say 314 too: where `network` is not the public one with this chain id, nothing bundled is there, and
+        only what the user's file says is asked about.
+        """
+        public = network is None or network == NETWORKS.get(chain_id, network)
+        return (self.economies if public else self.own).get(chain_id, Economy())
+
+    def for_chain(self, chain_id: int, network: str | None = None) -> Contracts:
         """The contracts of one chain; none if nothing is known about it.
 
-        A private network may say 314 too. What is known of mainnet does no harm there: its addresses name other code only
-        where a deployment is the same on every chain, and then it has the same class.
+        What is known of the contracts of mainnet does no harm on a private network that says 314: their addresses name other code
+        only where a deployment is the same on every chain, and then it has the same class.
         """
-        return Contracts(self.chains.get(chain_id, {}), self.economy(chain_id))
+        return Contracts(self.chains.get(chain_id, {}), self.economy(chain_id, network))
 
 
 def read(path: Path, known: Registry | None = None) -> Registry:

@@ -72,6 +72,19 @@ DEPLOYMENTS = (
         ),
     ),
     Row(
+        metric="fvm_new_deployers",
+        help="Deployers of the window that had created no contract before it.",
+        unit="addresses",
+        group="activity",
+        labels=("window",),
+        samples=s.per_window(s.new_deployers),
+        definition="Those of fvm_active_deployers that created none before the window, as far back as is kept: up to twice the longest "
+        "window before now. Absent until the window of the same length just before is covered in full.",
+        silent="Who deployed longer ago than is kept, or in tipsets that are missing: it counts as new. Nor who is behind a fresh address.",
+        claim="Projects grow by 40 % a month on average.",
+        indicators=(Indicator(name="new_deployers", title="New deployers within 30 days", window="30d"),),
+    ),
+    Row(
         metric="fvm_deployment_growth_ratio",
         help="Growth of direct deployments against the window of the same length just before.",
         unit="ratio",
@@ -99,7 +112,7 @@ DEPLOYMENTS = (
         labels=("window",),
         samples=s.per_window(s.deployer_growth),
         definition="Distinct deployers now over distinct deployers then, less 1. Only where both windows are covered in full.",
-        silent="How many of them are new: the same address may deploy in both.",
+        silent="How many of them are new: the same address may deploy in both. See fvm_new_deployers.",
         claim="Projects grow by 40 % a month on average.",
         indicators=(
             Indicator(

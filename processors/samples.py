@@ -145,6 +145,11 @@ def deployer_growth(window: WindowReading) -> float | None:
     return against_before(window, window.distinct.get("deployer", 0), window.prior_distinct.get("deployer", 0))
 
 
+def new_deployers(window: WindowReading) -> float | None:
+    """Deployers that made nothing before the window; what came before must be known over a window's length at least."""
+    return window.new_deployers if window.prior_coverage >= 1 else None
+
+
 def deployment_growth(window: WindowReading) -> float | None:
     """Contracts that messages created against the window just before."""
     return against_before(window, window.sums.get("deployments:direct", 0), window.prior_sums.get("deployments:direct", 0))

@@ -84,13 +84,19 @@ class LocalSink:
         self._metrics.announce_network(network)
         # What was put before is still on its way: a rewind among it would undo what the store seems to hold.
         await self.agents.drained()
-        store = Store(self._redis, network)
+        store, economy = Store(self._redis, network), self._registry.economy(chain_id, network)
         async for attempt in patiently():
             with attempt:
-                position = await self._open(store, self._registry.economy(chain_id))
-        self._worker = Worker(store, Classifier(self._registry.for_chain(chain_id)), self._metrics)
+                position = await self._open(store, economy)
+        self._worker = Worker(store, Classifier(self._registry.for_chain(chain_id, network)), self._metrics)
         self.store = store
-        log.info("following", network=network, incarnation=position.incarnation, processed=len(position.published))
+        log.info(
+            "following",
+            network=network,
+            incarnation=position.incarnation,
+            processed=len(position.published),
+            declared_pools=len(economy.pools),
+        )
         return position
 
     async def _open(self, store: Store, economy: Economy) -> Position:

@@ -80,7 +80,7 @@ class Workshop:
                 with attempt:
                     await self._configure(store, delivery.network)
             chain_id = delivery.chain_id or CHAIN_IDS.get(delivery.network, 0)
-            worker = Worker(store, Classifier(self._registry.for_chain(chain_id)), self._metrics)
+            worker = Worker(store, Classifier(self._registry.for_chain(chain_id, delivery.network)), self._metrics)
             self._metrics.announce_network(delivery.network)
             self._workers[delivery.network] = worker
             return worker

@@ -46,14 +46,13 @@ ABSENT = {
     "fvm:window:upgrade": "the devnet had no upgrade",
     "pulse_consumer_lag_records": "only workers that read from Kafka have it",
     "pulse_probe_failures_total": "no probe fails here",
-    "fvm_storage_payments_growth_ratio": "the devnet has no contract for storage payments",
-    "fvm_storage_payments_unattributed_ratio": "the devnet has no contract for storage payments",
     "filecoin_price_usd": "the devnet has no oracle",
     "filecoin_power_growth_ratio": "needs days of samples",
     "filecoin_power_growth_annualized_ratio": "needs days of samples",
     "filecoin_locked_to_circulating_ratio": "the recording holds no supply",
     "filecoin_staking_apy_ratio": "the recording holds no supply",
     **{row.metric: "the devnet has no declared pool" for row in ROWS if row.metric.startswith(("fvm_pool_", "fvm_tvl_", "fvm_lent_"))},
+    **{row.metric: "the devnet has no declared bridge, and no contract for payments" for row in ROWS if row.group == "flows"},
 }
 """Series that can not be there, and why."""
 EXCUSED = {

@@ -129,6 +129,13 @@ async def check(store: Store, recount: Recount, until: float = math.inf, patienc
     for epochs in WINDOWS:
         expected = recount.figures(epochs, until)
         compare(snapshot.streams["tipsets"].windows[f"{epochs}e"], expected, ("messages", "failed", "gas", "burn"), native=recount.native)
+        reading, bottom = snapshot.streams["tipsets"], int(recount.chain(until)[-1]["number"], 16)
+        window = reading.windows[f"{epochs}e"]
+        if reading.missing == 0 and (reading.since or 0) <= bottom and window.sums.get("traced", 0) == expected["traced"]:
+            assert window.distinct.get("deployer", 0) == len(expected["deployers"])
+            assert window.distinct.get("deployed_code", 0) == len(expected["codes"])
+            assert window.sums.get("deployments:internal", 0) == expected["internal"]
+            assert window.new_deployers == recount.new_deployers(epochs, 2 * max(WINDOWS), until)
         compare_events(snapshot.streams["logs"].windows[f"{epochs}e"], expected)
 
 

@@ -46,6 +46,7 @@ def tipsets(**more: object) -> WindowReading:
         "null": 2,
         "prior_distinct": {"project": 5},
         "prior_processed": 20,
+        "new_deployers": 1,
     }
     return window(**{**values, **more})
 

@@ -31,7 +31,8 @@ def contribution(seed: int) -> Contribution:
     kinds["sender"] = frozenset(addresses)
     projects = frozenset(rng.sample(("one", "two", "three", "a name of more than 20 letters"), rng.randrange(3)))
     ranked = {address: rng.choice((1, 5, 10**10)) for address in rng.sample(addresses, rng.randrange(len(addresses) + 1))}
-    return Contribution(sums, kinds, {"lasts": rng.randrange(3)}, {"project": projects}, ranked)
+    deployers = frozenset(f"0x{number:040x}" for number in rng.sample(range(40), rng.choice((0, 0, 1, 3))))
+    return Contribution(sums, kinds, {"lasts": rng.randrange(3)}, {"project": projects, "deployer": deployers}, ranked)
 
 
 def tipset(height: int, parent: int | None, sequence: int) -> TipsetRecord:
@@ -186,7 +187,7 @@ def recount(held: Mapping[int, Held], windows: Sequence[Window], lowest: int | N
         processed=len(heights) - null,
         null=null,
         missing=head - lowest + 1 - len(heights),
-        windows={w.name: _window(held, w, head) for w in windows},
+        windows={w.name: _window(held, w, head, max(one.epochs for one in windows)) for w in windows},
         since=lowest,
         sums=_lasting(held[height] for height in heights),
         ranked=tuple(sorted(ranked.items(), key=lambda pair: (pair[1], pair[0]), reverse=True)[:TOP]),
@@ -202,9 +203,11 @@ def _lasting(parts: Iterable[Held]) -> dict[str, int]:
     return {name: value for name, value in sums.items() if value}
 
 
-def _window(held: Mapping[int, Held], window: Window, head: int) -> WindowReading:
+def _window(held: Mapping[int, Held], window: Window, head: int, longest: int) -> WindowReading:
     now = [part for height, part in held.items() if window.covers(height, head)]
     before = [part for height, part in held.items() if window.covers(height, head - window.epochs)]
+    long_before = [part for height, part in held.items() if head - 2 * longest < height <= head - window.epochs]
+    seen = {one for part in filter(None, long_before) for one in part.lasting_members.get("deployer", ())}
     sums: dict[str, int] = {}
     members: dict[str, set[str]] = {}
     before_members: dict[str, set[str]] = {}
@@ -230,4 +233,5 @@ def _window(held: Mapping[int, Held], window: Window, head: int) -> WindowReadin
         prior_processed=sum(part is not None for part in before),
         prior_null=sum(part is None for part in before),
         prior_sums={name: value for name, value in before_sums.items() if value},
+        new_deployers=len(members.get("deployer", set()) - seen),
     )

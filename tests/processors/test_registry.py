@@ -3,11 +3,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from eth_utils.address import to_checksum_address
 from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.classify import CLASSES, UNKNOWN, Classifier
-from processors.economy import KEYS
+from processors.economy import KEYS, Economy
 from processors.registry import BUNDLED, Registry, parse, read
 from streams.errors import RegistryError
 from streams.evidence import FACTORIES
@@ -85,6 +86,21 @@ def test_look_ups_are_exact() -> None:
     """By chain id: the WFIL of mainnet is nobody on calibration; an unknown chain is empty."""
     assert BUNDLE.for_chain(314159).get(WFIL.lower()) is None
     assert BUNDLE.for_chain(31415926).projects == ()
+
+
+def test_a_private_network_has_nothing_bundled_on_it(file: Path) -> None:
+    """A devnet that says 314 has none of mainnet's pools, bridges and prices; it has those of the user's file, as mainnet has both."""
+    vault = to_checksum_address(f"0x{0xAC:040x}")
+    file.write_text(
+        f'pools: {{314: [{{pool: mine, project: Mine, class: defi-lending, address: "{vault}", adapter: erc4626}}]}}', encoding="utf-8"
+    )
+    merged = Registry.load(file)
+    assert [pool.pool for pool in merged.economy(314, "localnet-7").pools] == ["mine"]
+    assert {pool.pool for pool in merged.economy(314, "mainnet").pools} == {"mine", *(pool.pool for pool in BUNDLE.economy(314).pools)}
+    assert merged.economy(314, "mainnet") == merged.economy(314) == merged.for_chain(314).economy
+    assert BUNDLE.economy(314, "localnet-7") == BUNDLE.for_chain(314, "localnet-7").economy == Economy()
+    assert BUNDLE.economy(314159, "calibrationnet").payment_contracts
+    assert BUNDLE.for_chain(314, "localnet-7").get(WFIL.lower()) is not None
 
 
 def test_projects_are_bounded() -> None:

@@ -19,6 +19,7 @@ def of(**more: Any) -> WindowReading:
         "prior_sums": {"deployments:direct": 4},
         "prior_distinct": {"deployer": 2},
         "prior_processed": 20,
+        "new_deployers": 2,
     }
     return window(**{**values, **more})
 
@@ -42,6 +43,7 @@ def values(metric: str, first: WindowReading, **labels: str) -> list[float]:
         ("fvm_contract_deployments", {}, 150),
         ("fvm_unique_contract_deployments", {}, 5),
         ("fvm_active_deployers", {}, 3),
+        ("fvm_new_deployers", {}, 2),
         ("fvm_deployment_growth_ratio", {}, 0.5),
         ("fvm_deployer_growth_ratio", {}, 0.5),
         ("pulse_trace_coverage_ratio", {}, 0.75),
@@ -66,6 +68,13 @@ def test_without_traces_internal_deployments_are_absent() -> None:
 def test_growth_needs_both_windows(metric: str, less: dict[str, object]) -> None:
     """In full, and something to grow from."""
     assert values(metric, of(**less)) == []
+
+
+@pytest.mark.parametrize("less", [{"new_deployers": None}, {"prior_processed": 19}])
+def test_who_is_new_needs_to_know_who_was_there(less: dict[str, object]) -> None:
+    """At least a window's length of what came before, and all that is kept looked at; that nobody is new is 0."""
+    assert values("fvm_new_deployers", of(**less)) == []
+    assert values("fvm_new_deployers", of(new_deployers=0)) == [0]
 
 
 def test_nothing_is_said_before_the_first_tipset() -> None:

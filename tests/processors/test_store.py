@@ -1,7 +1,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -363,7 +363,46 @@ async def test_windows_that_are_gone_leave_nothing(store: Store, redis: Redis) -
     await chain(store, 1000, 1030)
     await store.configure(OTHER[:1])
     ranges = {key.decode().split(":ranges:")[1].split(":")[0] async for key in redis.scan_iter(match="*:ranges:*")}
-    assert ranges == {"window-5", "before-5", "ranked-5", "ledger"}
+    assert ranges == {"window-5", "before-5", "ranked-5", "ledger", "ever-10"}
+
+
+def made_by(*names: int) -> Contribution:
+    """A contribution of deployments by these."""
+    return Contribution(lasting_members={"deployer": frozenset(f"0x{name:040x}" for name in names)})
+
+
+async def test_a_deployer_is_new_once(store: Store) -> None:
+    """New in each window that the first deployment is in; not new where it was there before; new again after a reorg, and after ages."""
+
+    async def new() -> list[int | None]:
+        return [window.new_deployers for window in (await shown(store)).windows.values()]
+
+    made = {1000: (1,), 1002: (1, 2), 1008: (1, 3)}
+    for height in range(1000, 1009):
+        await store.apply(tipset(height, height - 1, height), made_by(*made.get(height, ())))
+    # 3e, 7e, 12e: (1005, 1008] has 1 and 3, (1001, 1008] has 1, 2 and 3, of which 1 was there before.
+    assert await new() == [1, 2, 3]
+    await put(store, rewind(999, 1000, 2000))
+    assert await new() == [1, 3, 3]
+    await put(store, rewind(1007, 1008, 2001))
+    assert await new() == [0, 2, 2]  # (1004, 1007], (1000, 1007], (995, 1007]
+    for height in range(1008, 1027):
+        await store.apply(tipset(height, height - 1, 3000 + height), made_by(*((1,) if height == 1026 else ())))
+    # Kept are 24 epochs, (1002, 1026]: that 1 was there in 1002 is not known any more.
+    assert await new() == [1, 1, 1]
+
+
+async def test_a_store_of_before_there_were_new_deployers_learns_them(store: Store, redis: Redis) -> None:
+    """What an older release has kept tells them, once the windows are configured; until then they are not known."""
+    held = await chain(store, 1000, 1030)
+    name = f"pulse:{{{NETWORK}}}:tipsets:"
+    old = [key async for key in redis.scan_iter(match="*:ranges:*") if b":ever-" in key or key.endswith(b":new")]
+    assert len(old) == 4
+    await redis.delete(*old)
+    await cast("Any", redis).hdel(name + "state", "low ever-24", "high ever-24")
+    assert {window.new_deployers for window in (await shown(store)).windows.values()} == {None}
+    await store.configure(SMALL)
+    assert await shown(store) == recount(held, SMALL, 1000)
 
 
 async def test_two_names_for_one_length_are_two_windows(redis: Redis) -> None:
