@@ -88,8 +88,7 @@ class Others:
     def filled_in(self, past: Past) -> None:
         """A tipset was published that may lie below others."""
         leader = self._endpoints.leader
-        if leader is not None and leader.target is not None:
-            self.rereads.published(past.assembled, past.parent_height, leader.name, leader.target.head_height)
+        self.rereads.published(past.assembled, past.parent_height, leader.name if leader is not None else "")
 
     def rewound(self, height: int) -> None:
         """Everything above `height` is undone."""

@@ -33,7 +33,7 @@ from streams.traces import Tracing
 
 KIND = "reread"
 """The kind of questions that are asked here."""
-LATE_EPOCHS = 120
+LATE_EPOCHS = 480
 """How much deeper than it should a tipset may lie and still be read again: what an outage held up longer is skipped."""
 PATIENCE = 3
 """How often a node that is busy or silent is asked about one tipset."""
@@ -101,10 +101,10 @@ class Rereads:
         tips = tuple(published)
         self._top = max((one.height for one in tips), default=-1)
         for one in tips:
-            self._keep(_Kept(Link(one.height, one.hash, "")), self._top)
+            self._keep(_Kept(Link(one.height, one.hash, "")))
 
-    def published(self, assembled: Assembled, parent_height: int | None, teller: str, head_height: int) -> None:
-        """A tipset is published as the node `teller` told it while its head was at `head_height`."""
+    def published(self, assembled: Assembled, parent_height: int | None, teller: str) -> None:
+        """A tipset is published as the node `teller` told it; one below others was read at that depth."""
         if not self._stages:
             return
         link, told, known = assembled.link, content(assembled), self._kept.get(assembled.link.height)
@@ -113,7 +113,7 @@ class Rereads:
             known.parent_height = parent_height
         else:
             traced = assembled.inside is not None
-            self._keep(_Kept(link, parent_height, told, teller, traced), max(self._top, head_height))
+            self._keep(_Kept(link, parent_height, told, teller, traced))
 
     def rewound(self, height: int) -> None:
         """Everything published above `height` is undone."""
@@ -125,11 +125,11 @@ class Rereads:
         """The next tipset to publish again, None until there is one."""
         return self._ready.popleft() if self._ready else None
 
-    def _keep(self, kept: _Kept, top: int) -> None:
-        """Have it read again at every depth at which it was not read just now."""
+    def _keep(self, kept: _Kept) -> None:
+        """Have it read again at every depth that it has not reached."""
         height = kept.link.height
         self._kept[height] = kept
-        kept.stage = sum(1 for epochs, _ in self._stages if epochs <= top - height)
+        kept.stage = sum(1 for epochs, _ in self._stages if epochs <= self._top - height)
         self._await(kept)
 
     def _await(self, kept: _Kept) -> None:

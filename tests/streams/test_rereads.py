@@ -294,7 +294,7 @@ def test_what_an_outage_held_up_too_long_is_skipped() -> None:
     world.advance(LATE_EPOCHS + CONFIRMED + 1, 0)
     one.tell("a", nodes["a"].see(world.head))
     one.settle(5)
-    assert one.reads() == [("confirmed", "skipped", ())] * 3
+    assert one.reads() == [("confirmed", "skipped", ())] * 4
     one.grow(world, 10)
     assert len(one.follower._others.rereads._kept) == CONFIRMED
 
