@@ -1,0 +1,231 @@
+"""A soak: the product, embedded and over Kafka, at many times mainnet's pace and killed again and again, while its memory is looked at."""
+
+import asyncio
+import itertools
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any, cast
+
+import psutil
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from benchmarks.busy import BusyChain
+from benchmarks.busy_node import Plan, busy_node
+from benchmarks.measure import Report, Value
+from benchmarks.servers import server
+from benchmarks.synthetic import NETWORK, Size
+from processors.embedded import socket_of
+from processors.readings import StreamReading
+from processors.store import SURVIVE_REORG_EPOCHS, Store
+from streams.errors import StoreFault
+from tests.brokers import Broker, NoKafkaError
+
+COMMAND = str(Path(sys.executable).parent / "fvm-pulse")
+WINDOWS = {"1h": 120, "24h": 2_880}
+LONGEST_EPOCHS = max(WINDOWS.values())
+FULL_EPOCHS = 2 * LONGEST_EPOCHS + SURVIVE_REORG_EPOCHS
+"""After so many, as much is forgotten as is added."""
+FIRST_HEAD = 10
+GROWTH = 1.05
+"""What the second half may have more than the first and still be called flat."""
+SETTLING_SECONDS = 120.0
+MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long, how fast, how often killed, how often looked at; all in seconds."""
+
+    whole: float = 1_800.0
+    epoch: float = 0.3
+    kill: float = 240.0
+    look: float = 60.0
+
+
+@dataclass(slots=True)
+class Deployment:
+    """Processes that are started again when they are killed, and their Redis.
+
+    Attributes:
+        name: of the mode.
+        commands: what to start, by name.
+        log: where they say what they say.
+        socket: where Redis listens, None while it does not.
+    """
+
+    name: str
+    commands: Mapping[str, Sequence[str]]
+    log: Path
+    socket: Callable[[], Path | None]
+    kills: int = 0
+    rows: list[dict[str, Value]] = field(default_factory=list)
+    _running: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
+
+    async def start(self, name: str) -> None:
+        """Start one of them."""
+        with self.log.open("ab") as said:
+            self._running[name] = await asyncio.create_subprocess_exec(COMMAND, *self.commands[name], stdout=said, stderr=said)
+
+    async def kill_in_turn(self, seconds: float) -> None:
+        """SIGKILL one of them every so many seconds, and start it again."""
+        for name in itertools.cycle(self.commands):
+            await asyncio.sleep(seconds)
+            self._running[name].kill()
+            await self._running[name].wait()
+            self.kills += 1
+            await self.start(name)
+
+    async def look(self, minutes: float) -> None:
+        """A row of how much memory everybody has.
+
+        Raises:
+            RuntimeError: one of them ended by itself.
+        """
+        row: dict[str, Value] = {"minutes": minutes, "epochs": None, "kills": self.kills}
+        for name, process in self._running.items():
+            if process.returncode is not None:
+                raise RuntimeError(f"{self.name}: {name} ended with {process.returncode}: {self.log.read_text(errors='replace')[-2000:]}")
+            row[f"{name}_mib"] = psutil.Process(process.pid).memory_info().rss / MIB
+        row |= dict.fromkeys(("redis_used_mib", "redis_resident_mib"))
+        with suppress(RedisError, OSError, StoreFault):
+            if (socket := self.socket()) is not None:
+                async with Redis(unix_socket_path=str(socket)) as redis:
+                    info = await cast("Any", redis).info()
+                    row["redis_used_mib"] = info["used_memory"] / MIB
+                    row["redis_resident_mib"] = psutil.Process(info["process_id"]).memory_info().rss / MIB
+                    reading = (await Store(redis, NETWORK).snapshot()).streams.get("tipsets", StreamReading())
+                    row["epochs"] = (reading.head or FIRST_HEAD) - FIRST_HEAD
+        self.rows.append(row)
+
+    async def is_right(self, chain: BusyChain, messages: int) -> bool:
+        """Whether every window knows all of its epochs and has counted each of their messages."""
+        socket = self.socket()
+        if socket is None:
+            return False
+        async with Redis(unix_socket_path=str(socket)) as redis:
+            reading = (await Store(redis, NETWORK).snapshot()).streams.get("tipsets", StreamReading())
+        if reading.head is None:
+            return False
+        for name, epochs in WINDOWS.items():
+            first, head = max(reading.head - epochs + 1, reading.since or 0), reading.head
+            tipsets = sum(not chain.is_null(height) for height in range(first, head + 1))
+            window = reading.windows[name]
+            if window.processed != tipsets or window.sums.get("all_messages", 0) != tipsets * messages:
+                return False
+        return True
+
+    async def end(self) -> None:
+        """Tell all to stop."""
+        for process in self._running.values():
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+            await process.wait()
+
+
+def _flags(url: str | None = None) -> list[str]:
+    flags = ("--windows", ",".join(WINDOWS), "--listen", "127.0.0.1:0", "--log-level", "warning")
+    return [*flags, *(("--node", url, "--backfill", "off") if url is not None else ())]
+
+
+def embedded(url: str, folder: Path) -> Deployment:
+    """One process with its private Redis."""
+    flags = (*_flags(url), "--data-dir", str(folder))
+    return Deployment("embedded", {"run": ("run", *flags)}, folder / "said.log", lambda: socket_of(folder))
+
+
+@asynccontextmanager
+async def over_kafka(url: str, folder: Path) -> AsyncIterator[Deployment]:
+    """A follower and a worker between a broker and a Redis; those two are not killed.
+
+    Raises:
+        NoKafkaError: there is none to be had.
+    """
+    (folder / "broker").mkdir()
+    broker = await asyncio.to_thread(Broker, folder / "broker")
+    await asyncio.to_thread(broker.start)
+    try:
+        with server(append_only=True) as redis:
+            shared = ("--kafka-brokers", broker.address, "--redis-url", f"unix://{redis.socket}")
+            commands = {"follow": ("follow", *_flags(url), *shared), "worker": ("worker", *_flags(), *shared)}
+            yield Deployment("kafka", commands, folder / "said.log", lambda: Path(redis.socket))
+    finally:
+        await asyncio.to_thread(broker.stop)
+
+
+async def soak(size: Size, pace: Pace, tell: Callable[[str], None] = lambda _: None, *, kafka: bool = True) -> list[Report]:
+    """Both modes at once, at the same node."""
+    async with AsyncExitStack() as stack:
+        folders = [Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pulse-"))) for _ in range(2)]
+        node = await stack.enter_async_context(busy_node(Plan(size, head=FIRST_HEAD, pace_seconds=pace.epoch)))
+        deployments = [embedded(node.url, folders[0])]
+        if kafka:
+            with suppress(NoKafkaError):
+                deployments.append(await stack.enter_async_context(over_kafka(node.url, folders[1])))
+        for one in deployments:
+            stack.push_async_callback(one.end)
+            for name in one.commands:
+                await one.start(name)
+        await _soaked(deployments, pace, tell)
+        right = [await _comes_right(one, size) for one in deployments]
+    return [_report(one, pace, size, right=fine) for one, fine in zip(deployments, right, strict=True)]
+
+
+async def _soaked(deployments: Sequence[Deployment], pace: Pace, tell: Callable[[str], None]) -> None:
+    killing = [asyncio.create_task(one.kill_in_turn(pace.kill)) for one in deployments]
+    start = time.monotonic()
+    try:
+        for number in itertools.count(1):
+            if number * pace.look > pace.whole:
+                return
+            await asyncio.sleep(max(start + number * pace.look - time.monotonic(), 0))
+            for task in killing:
+                if task.done():
+                    task.result()
+            for one in deployments:
+                await one.look(number * pace.look / 60)
+                tell(f"{one.name}: " + ", ".join(f"{name} {value:,.1f}" for name, value in one.rows[-1].items() if value is not None))
+    finally:
+        for task in killing:
+            task.cancel()
+        await asyncio.wait(killing)
+
+
+async def _comes_right(deployment: Deployment, size: Size) -> bool:
+    """Whether all that was killed left no trace in the figures."""
+    chain, deadline = BusyChain(size, bodies=1), time.monotonic() + SETTLING_SECONDS
+    while time.monotonic() < deadline:
+        with suppress(StoreFault, RedisError, OSError):
+            if await deployment.is_right(chain, size.messages):
+                return True
+        await asyncio.sleep(0.2)
+    return False
+
+
+def growth(values: Sequence[Value]) -> float | None:
+    """The median of the second half by that of the first, None of fewer than four."""
+    known = [float(value) for value in values if value is not None]
+    half = len(known) // 2
+    return median(known[half:]) / median(known[:half]) if half >= 2 else None
+
+
+def _report(deployment: Deployment, pace: Pace, size: Size, *, right: bool) -> Report:
+    full = [row for row in deployment.rows if int(row["epochs"] or 0) >= FULL_EPOCHS]
+    notes = [
+        f"as much is forgotten as is added from epoch {FULL_EPOCHS:,} on ({FULL_EPOCHS * pace.epoch / 60:.1f} minutes)",
+        f"flat: after that, the median of the second half is at most {GROWTH:g} times that of the first",
+    ]
+    for column in [name for name in deployment.rows[0] if name.endswith("_mib")]:
+        grown = growth([row[column] for row in full])
+        verdict = "not judged: too few looks" if grown is None else f"{grown:.3f}, {'flat' if grown <= GROWTH else 'NOT flat'}"
+        notes.append(f"{column.replace('_', ' ')}: {verdict}")
+    notes.append(f"in the end every window is {'' if right else 'NOT '}what the chain says, after {deployment.kills} kills")
+    title = f"Soak, {deployment.name}: {size.messages} messages a tipset, an epoch every {pace.epoch:g} s"
+    return Report(f"soak_{deployment.name}", title, deployment.rows, notes)
