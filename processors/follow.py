@@ -15,12 +15,12 @@ from processors.filling import Filler
 from processors.lease import POLL_SECONDS, Granted, Lease
 from processors.money import facts
 from processors.parts import announce, connected_redis, group_of_tasks, node_addresses, policy, probes, serve_http
+from processors.patience import patiently
 from processors.readings import Snapshot
 from processors.registry import Registry
 from processors.sink import held, remembered
 from processors.store import Store
 from processors.windows import Window, parse_all
-from processors.worker import patiently
 from streams.chain import FINALITY_EPOCHS, Published
 from streams.connections import Address, Connections
 from streams.errors import PulseError, StoreFault, Superseded

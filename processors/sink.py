@@ -12,10 +12,11 @@ from processors.app import LocalAgents
 from processors.classify import Classifier
 from processors.economy import Economy
 from processors.money import facts
+from processors.patience import patiently
 from processors.registry import Registry
 from processors.store import Origin, Store
 from processors.windows import Window
-from processors.worker import Worker, patiently
+from processors.worker import Worker
 from streams.chain import Published, held_by_all
 from streams.errors import StoreFault
 from streams.events import Position

@@ -15,12 +15,13 @@ from processors.consume import DeadLetters, Delivery, TopicAgents
 from processors.exporter import Exporter
 from processors.faults import cancellable
 from processors.parts import connected_redis, group_of_tasks, serve_http
+from processors.patience import patiently
 from processors.places import Places
 from processors.readings import Snapshot
 from processors.registry import Registry
 from processors.store import Store
 from processors.windows import Window, parse_all
-from processors.worker import Worker, patiently
+from processors.worker import Worker
 from streams import topics
 from streams.errors import BrokerFault, PulseError, StoreFault, UsageError
 from streams.metrics import ProcessMetrics, process_registry

@@ -5,31 +5,18 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 import structlog
-from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential, wait_random
 
 from processors.classify import Classifier
 from processors.folds import fold_logs, fold_tipset
+from processors.patience import patiently
 from processors.store import Store
-from streams.errors import RecordFault, StoreFault
+from streams.errors import RecordFault
 from streams.metrics import ProcessMetrics
 from streams.records import LogsRecord, Record, Rewind, StateRecord, TipsetRecord, decode, stream_of
 
 log = structlog.get_logger(__name__)
 
-LONGEST_PAUSE_SECONDS = 5.0
-
 DeadLetter: TypeAlias = Callable[[str], Awaitable[None]]
-
-
-def patiently() -> AsyncRetrying:
-    """Try again for as long as Redis is away."""
-    return AsyncRetrying(
-        retry=retry_if_exception_type(StoreFault),
-        wait=wait_exponential(multiplier=0.05, max=LONGEST_PAUSE_SECONDS) + wait_random(0, 0.1),
-        before_sleep=lambda state: log.warning(
-            "Redis is away, trying again", reason=str(state.outcome.exception()) if state.outcome else "", tries=state.attempt_number
-        ),
-    )
 
 
 class Worker:

@@ -11,6 +11,7 @@
     │   └── Silence           the node did not answer in time
     ├── RecordFault           a record can not be applied: dead letter
     ├── StoreFault            Redis is away or holds something else than we left there
+    │   └── StoreRefusal      Redis is there and will not: it is full, its disk is, or it does not let us
     ├── BrokerFault           Kafka is away, or will not have what we give it
     └── Superseded            another follower publishes now: stop
 
@@ -60,6 +61,10 @@ class RecordFault(PulseError):
 
 class StoreFault(PulseError):
     """Redis can not be reached or does not hold what was left there; retried."""
+
+
+class StoreRefusal(StoreFault):
+    """Redis answers, and refuses what it is asked to do; retried, since somebody may mend it."""
 
 
 class BrokerFault(PulseError):

@@ -39,6 +39,7 @@ class KeptRedis:
 
     def __init__(self, folder: str) -> None:
         self.url = f"unix://{folder}/redis.sock"
+        self.folder = Path(folder)
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -45,11 +45,12 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def product(*flags: str, port: int = 0) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`fvm-pulse run` with these flags; told to stop at the end, and expected to do so well."""
-    process = await asyncio.create_subprocess_exec(
-        COMMAND, "run", "--listen", f"127.0.0.1:{port}", "--windows", ",".join(f"{one}e" for one in WINDOWS), *flags
-    )
+async def product(*flags: str, port: int = 0, log: Path | None = None) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`fvm-pulse run` with these flags; told to stop at the end, and expected to do so well. It speaks into `log`, or to us."""
+    with log.open("wb") if log is not None else contextlib.nullcontext() as said:
+        process = await asyncio.create_subprocess_exec(
+            *(COMMAND, "run", "--listen", f"127.0.0.1:{port}", "--windows", ",".join(f"{one}e" for one in WINDOWS), *flags), stderr=said
+        )
     try:
         yield process
     finally:

@@ -8,7 +8,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, ResponseError
 
 from processors.faults import cancellable, faults
-from streams.errors import StoreFault, UsageError
+from streams.errors import StoreFault, StoreRefusal, UsageError
 
 
 @pytest.mark.parametrize(
@@ -16,9 +16,11 @@ from streams.errors import StoreFault, UsageError
     [
         (RedisConnectionError("refused"), StoreFault, "Redis is away: refused"),
         (OSError("no route"), StoreFault, "Redis is away"),
-        (OutOfMemoryError("maxmemory"), StoreFault, "out of memory"),
-        (ResponseError("OOM command not allowed"), StoreFault, "out of memory"),
-        (ResponseError("NOPERM"), StoreFault, "Redis refuses: NOPERM"),
+        (OutOfMemoryError("maxmemory"), StoreRefusal, "Redis refuses writes: it is out of memory"),
+        (ResponseError("OOM command not allowed"), StoreRefusal, "Redis refuses writes: it is out of memory"),
+        (ResponseError("MISCONF Errors writing"), StoreRefusal, "Redis refuses writes: it can not write to its disk: .*MISCONF"),
+        (ResponseError("READONLY You can't write"), StoreRefusal, "Redis refuses writes: it is a replica"),
+        (ResponseError("NOPERM"), StoreRefusal, "Redis refuses: NOPERM"),
         (ResponseError("SCHEMA 9"), UsageError, "schema 9, this release needs 1"),
     ],
 )
