@@ -17,6 +17,7 @@ from benchmarks.kafka import kafka
 from benchmarks.latency import latency
 from benchmarks.measure import Report, machine, show
 from benchmarks.memory import MONTH_TIPSETS, process_memory, redis_memory
+from benchmarks.soak import Pace, soak
 from benchmarks.synthetic import Size
 from benchmarks.throughput import throughput
 
@@ -53,6 +54,13 @@ async def _backfill(given: argparse.Namespace, size: Size) -> list[Report]:
     return await backfill(size, given.epochs, lambda what: progress.print(what, style="dim"))
 
 
+async def _soak(given: argparse.Namespace, size: Size) -> list[Report]:
+    progress = Console(stderr=True)
+    return await soak(size, Pace(whole=60.0 * given.minutes), lambda what: progress.print(what, style="dim"))
+
+
+SELDOM = frozenset({"soak"})
+"""What takes so long that it is to be asked for by name."""
 BENCHMARKS: dict[str, Benchmark] = {
     "throughput": _throughput,
     "decoding": _decoding,
@@ -60,21 +68,23 @@ BENCHMARKS: dict[str, Benchmark] = {
     "backfill": _backfill,
     "memory": _memory,
     "kafka": _kafka,
+    "soak": _soak,
 }
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line, with `--full` worked into `tipsets`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure, as ratios in one run.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which of {', '.join(BENCHMARKS)}; all if none is given")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which of {', '.join(BENCHMARKS)}; all but the soak if none is given")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     parser.add_argument("--tipsets", type=int, default=SHORT_FILL_TIPSETS, metavar="N", help="how many to fill Redis with (%(default)s)")
     parser.add_argument("--epochs", type=int, default=EPOCHS, metavar="N", help="how many to backfill (%(default)s)")
+    parser.add_argument("--minutes", type=int, default=46, metavar="N", help="how long to soak (%(default)s)")
     parser.add_argument("--full", action="store_true", help=f"fill Redis with {MONTH_TIPSETS:,} tipsets, 30 d: takes a quarter of an hour")
     parsed = parser.parse_args(given)
     if wrong := [name for name in parsed.names if name not in BENCHMARKS]:
         parser.error(f"{wrong[0]!r} is not a benchmark: allowed are {', '.join(BENCHMARKS)}")
-    for name in ("tipsets", "epochs"):
+    for name in ("tipsets", "epochs", "minutes"):
         if getattr(parsed, name) < 1:
             parser.error(f"--{name}: at least 1")
     parsed.tipsets = MONTH_TIPSETS if parsed.full else parsed.tipsets
@@ -84,7 +94,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
 async def measured(given: argparse.Namespace, size: Size, tell: Callable[[Report], None]) -> list[Report]:
     """The reports of the benchmarks asked for; `tell` is given each as soon as it is there."""
     reports: list[Report] = []
-    for name in given.names or BENCHMARKS:
+    for name in given.names or [one for one in BENCHMARKS if one not in SELDOM]:
         for report in await BENCHMARKS[name](given, size):
             reports.append(report)
             tell(report)

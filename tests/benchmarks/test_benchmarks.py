@@ -15,6 +15,7 @@ from benchmarks.decoding import decoding
 from benchmarks.latency import latency
 from benchmarks.measure import Report, Rounds, percentile, turned
 from benchmarks.memory import process_memory, redis_memory
+from benchmarks.soak import Pace, growth, soak
 from benchmarks.synthetic import TINY, Traffic
 from benchmarks.throughput import OURS, Plan, contenders, encoded, throughput
 from processors.packing import joined
@@ -135,3 +136,17 @@ def test_rounds() -> None:
     assert turned(["a", "b", "c"], 4) == ["b", "c", "a"]
     assert percentile([1.0, 2.0, 3.0], 50) == 2
     assert percentile([5.0], 99) == 5
+
+
+async def test_a_soak() -> None:
+    """A deployment that is killed on the way ends with what the chain says, and its memory is looked at in between."""
+    (report,) = await soak(TINY, Pace(whole=6.0, epoch=0.1, kill=3.0, look=2.0), kafka=False)
+    assert len(report.rows) == 3
+    assert any(name.endswith("_mib") for name in report.rows[0])
+    assert report.notes[-1] == "in the end every window is what the chain says, after 1 kills"
+
+
+def test_growth_is_of_the_medians() -> None:
+    """Of fewer than four looks nothing is said."""
+    assert growth([1, 1, None, 3]) is None
+    assert growth([1, 2, 3, 2, 2, 9]) == 1
