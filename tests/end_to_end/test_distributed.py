@@ -62,6 +62,9 @@ async def ends_in_the_recount(store: Store, processes: Fleet, group: str = "fvm-
     assert (await store.snapshot()).state.latest.keys() >= SAMPLED
 
 
+TRACED = {"traced", "deployments:internal", "deployer", "deployed_code", "f099_fevm_sent"}
+"""What depends on how many tipsets were traced."""
+
 SAMPLED = {"power:raw_bytes", "power:quality_adjusted_bytes", "burnt:attofil", "network_version"}
 """Of the state, which travels by its own topic."""
 
@@ -169,12 +172,15 @@ async def embedded_figures(store: Store, redis_socket: str) -> object:
 
 
 def figures(snapshot: Snapshot) -> object:
-    """All that windows of the counted streams hold; a sum that came to 0 and one that never was are the same."""
+    """All that windows of the counted streams hold; a sum that came to 0 and one that never was are the same.
+
+    Without what traces tell: what a follower fetches after a fork has gone on, or fills in as history, is published without them.
+    """
     windows = [(stream, window) for stream in COUNTED_STREAMS for window in snapshot.streams[stream].windows.values()]
     return {
         (stream, window.name): (
-            {field: total for field, total in window.sums.items() if total},
-            {kind: count for kind, count in window.distinct.items() if count},
+            {field: total for field, total in window.sums.items() if total and field not in TRACED},
+            {kind: count for kind, count in window.distinct.items() if count and kind not in TRACED},
             (window.processed, window.null),
         )
         for stream, window in windows

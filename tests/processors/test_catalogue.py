@@ -1,5 +1,7 @@
 import re
 
+import pytest
+
 from processors.catalogue import INDICATORS, ROWS, unit_of, watched
 from processors.row import GROUPS
 from processors.thresholds import HOLDS
@@ -61,3 +63,32 @@ def test_a_baseline_makes_a_ratio() -> None:
     units = {indicator.name: unit_of(row, indicator) for row, indicator in watched()}
     assert units["active_addresses"] == "addresses"
     assert units["active_addresses_trend"] == "ratio"
+
+
+@pytest.mark.parametrize(
+    "indicator, metrics",
+    {
+        "growth of effective power": ["filecoin_power_growth_annualized_ratio"],
+        "interactive addresses": ["fvm_active_addresses"],
+        "share of FIL consumed": ["fvm_burn_share_ratio"],
+        "share of gas": ["fvm_gas_share_ratio"],
+        "deployments": ["fvm_rolling_contract_deployments", "fvm_contract_deployments"],
+        "growth of projects": ["fvm_project_growth_ratio"],
+        "locked share": ["filecoin_locked_to_circulating_ratio", "filecoin_locked_fil"],
+        "staking yield": ["filecoin_staking_apy_ratio"],
+        "liquidity lent": ["fvm_pool_assets_fil", "fvm_lent_usd"],
+        "value locked": ["fvm_tvl_usd"],
+        "DeFi yield and growth of pools": ["fvm_pool_apy_ratio", "fvm_pool_growth_ratio"],
+        "stored capacity and its growth": ["filecoin_power_bytes", "filecoin_power_growth_ratio"],
+        "storage revenue": ["fvm_storage_payments_growth_ratio"],
+        "bridges": ["fvm_rolling_bridge_transfers"],
+    }.items(),
+)
+def test_every_indicator_of_the_article_has_a_row(indicator: str, metrics: list[str]) -> None:
+    """Each stands in the catalogue with what the article claims, what is counted and what that does not say."""
+    rows = {row.metric: row for row in ROWS}
+    for metric in metrics:
+        row = rows[metric]
+        assert row.claim, f"{indicator}: {metric} does not tell what the article says"
+        assert row.definition, f"{indicator}: {metric}"
+        assert row.silent, f"{indicator}: {metric} does not tell what it does not say"
