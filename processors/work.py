@@ -139,10 +139,14 @@ async def _found(settings: Settings) -> list[str]:
                     await topics.check_group(client, topics.group_of(settings.topic_prefix, settings.consumer_group))
                     return complete
             except (KafkaError, TimeoutError) as error:
-                raise topics.refusal(error, "see the topics") or BrokerFault(f"Kafka refuses: {error or 'no topics'}") from error
-        if not waiting:
-            log.info("no topics yet, or none that we may see: waiting for a follower", topics=f"{settings.topic_prefix}.*")
-            waiting = True
+                if (refused := topics.refusal(error, "see the topics")) is not None:
+                    raise refused from error
+                # A broker that goes away between two questions comes back; so does what it was asked.
+                log.warning("Kafka does not tell its topics, trying again", reason=str(error) or type(error).__name__)
+            else:
+                if not waiting:
+                    log.info("no topics yet, or none that we may see: waiting for a follower", topics=f"{settings.topic_prefix}.*")
+                waiting = True
         await asyncio.sleep(LOOK_SECONDS)
 
 

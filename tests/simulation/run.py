@@ -28,8 +28,8 @@ EPOCH_SECONDS = 30.0
 RESERVED_EPOCHS = 256
 START_SECONDS = 1.7e9
 PARTITIONS = 3
-NO_PATIENCE_SECONDS = 7200.0
-"""How long the world is calm before being behind counts as being stuck."""
+NO_PATIENCE_SECONDS = 6 * 3600.0
+"""How long the world is calm before being behind counts as being stuck: two thousand epochs one by one from a slow node take hours."""
 
 Waiting: TypeAlias = Generator[float | None, None, None]
 """A process: yields the seconds to sleep, None to sleep until it is stirred."""
