@@ -43,6 +43,30 @@ async def complaint(kafka: Broker, prefix: str, redis_socket: str) -> str:
     return said.decode().removeprefix("fvm-pulse: ").strip()
 
 
+@pytest.mark.parametrize("command", ["worker", "follow"])
+async def test_brokers_that_do_not_answer(redis: Redis, redis_socket: str, command: str) -> None:
+    """They are waited for, with one line a try that names them and why; told to end, the process does so well."""
+    address = f"127.0.0.1:{free_port()}"
+    node = ("--node", "replay:devnet") if command == "follow" else ()
+    process = await asyncio.create_subprocess_exec(
+        *(COMMAND, command, "--listen", "127.0.0.1:0", "--redis-url", f"unix://{redis_socket}", "--kafka-brokers", address, *node),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    tries: list[bytes] = []
+    async with asyncio.timeout(60):
+        while len(tries) < 2:
+            line = await process.stderr.readline()
+            assert line, "it ended"
+            assert b"Traceback" not in line
+            tries += [line] if b"Kafka is away, trying again" in line else []
+        process.terminate()
+        await process.stderr.read()
+        assert await process.wait() == 0
+    assert all(address.encode() in line and b"KafkaConnectionError" in line for line in tries)
+
+
 async def test_too_few_partitions(kafka: Broker, redis: Redis, redis_socket: str) -> None:
     """The topic, what it has, what is configured, and the command that mends it."""
     await filled(kafka, "narrow-follow", partitions=2)
