@@ -15,7 +15,7 @@ from processors.store import Store
 from streams.answers import Limits
 from streams.recording import Recording, load
 from streams.replay import ReplayNode
-from tests.end_to_end.product import BUNDLED, check, embedded_store, free_port, processed, product
+from tests.end_to_end.product import BUNDLED, check, check_deployers, embedded_store, free_port, processed, product
 from tests.recount import Recount
 
 PACE = 50.0
@@ -56,9 +56,12 @@ async def test_ends_in_the_recount_at_five_points(redis: Redis, redis_socket: st
         node.halt_at(FIRST_HEAD_SECONDS if native else 0.2)
         async with product("--node", node.url, "--redis-url", f"unix://{redis_socket}"):
             await started(node, store)
+            deployers = []
             for seconds in (36.0, 120.0, 245.0, 309.0, math.inf):
                 node.halt_at(seconds)
                 await check(store, recount(native=native), seconds)
+                deployers.append(await check_deployers(store, recount(native=native), seconds))
+            assert any(deployers) or not native
 
 
 @pytest.mark.parametrize("native", [True, False], ids=["lotus", "eth-only"])
