@@ -97,11 +97,11 @@ def test_a_hash_that_is_none_is_refused() -> None:
 def test_an_answer_is_read() -> None:
     """Field numbers become names, limbs amounts; empty kinds and fields are left out; missing is what the ledger lacks."""
     fields = [b"0count", b"1", b"0burn", b"2", b"1burn", b"3"]
-    now = [b"window-3", [b"processed", b"2", b"null", b"1", b"1", b"0", b"2", b"5", b"3", b"7"], [b"sender", 4, b"contract", 0], 97, []]
-    before = [b"before-3", [b"null", b"1", b"1", b"4"], [b"sender", 0, b"contract", 0], 94, []]
-    ranked = [b"ranked-3", [], [], 97, [b"\x01" * 20, b"12", b"\x02" * 20, b"5"]]
-    ledger = [b"ledger", [b"processed", b"2", b"null", b"2", b"1", b"9"], [], -1000, []]
-    window = WindowReading("3e", 3, {"burn": 7 * LIMB + 5}, {"sender": 4}, 2, 1, {}, 0, 1, {"count": 4})
+    now = [b"window-3", [b"processed", b"2", b"null", b"1", b"1", b"0", b"2", b"5", b"3", b"7"], [b"sender", 4, b"contract", 0], 97, [], 3]
+    before = [b"before-3", [b"null", b"1", b"1", b"4"], [b"sender", 0, b"contract", 0], 94, [], -1]
+    ranked = [b"ranked-3", [], [], 97, [b"\x01" * 20, b"12", b"\x02" * 20, b"5"], -1]
+    ledger = [b"ledger", [b"processed", b"2", b"null", b"2", b"1", b"9"], [], -1000, [], -1]
+    window = WindowReading("3e", 3, {"burn": 7 * LIMB + 5}, {"sender": 4}, 2, 1, {}, 0, 1, {"count": 4}, new_deployers=3)
     top = (("0x" + "01" * 20, 12), ("0x" + "02" * 20, 5))
     expected = StreamReading(100, 2, 2, 2, {"3e": window}, 95, {"count": 9}, top, 3)
     assert reading(CONFIG, [100, 95, [], fields, [now, before, ranked, ledger]]) == expected
