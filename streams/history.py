@@ -179,9 +179,7 @@ class History:
 
     def _finish(self) -> None:
         self.finished += self._out_of_reach is None
-        reached = self._out_of_reach
         self.clear()
-        self._out_of_reach = reached
 
     # What to ask
 
