@@ -284,7 +284,7 @@ class History:
         if key not in self._running:
             return []
         self._running.discard(key)
-        if isinstance(fault, Silence) or is_limit(fault):
+        if is_busy(fault):
             self.pace.limited(now)
             return []
         if isinstance(key[1], int):
@@ -327,7 +327,8 @@ def fetch_anchor(above: Published, head: tuple[Cid, ...]) -> Fetch[Anchor | None
     return Anchor(link, child) if link is not None and link.hash == above.hash else None
 
 
-def is_limit(fault: NodeFault) -> bool:
-    """Whether the node asks for fewer questions."""
+def is_busy(fault: NodeFault) -> bool:
+    """Whether the node may answer later: it says nothing, or asks for fewer questions."""
     text = str(fault).lower()
-    return isinstance(fault, Refusal) and (fault.code in {_TOO_MANY, RANGE_TOO_WIDE} or any(word in text for word in _LIMITED))
+    limited = isinstance(fault, Refusal) and (fault.code in {_TOO_MANY, RANGE_TOO_WIDE} or any(word in text for word in _LIMITED))
+    return limited or isinstance(fault, Silence)

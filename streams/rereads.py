@@ -21,10 +21,10 @@ from streams.chain import Link, Published
 from streams.contents import Content, content
 from streams.endpoints import Endpoint
 from streams.enrich import Assembled, assemble
-from streams.errors import NodeFault, Silence
+from streams.errors import NodeFault
 from streams.events import Depth, Policy, Reread, RereadResult
 from streams.greeting import fetch_link_at
-from streams.history import Past, is_limit
+from streams.history import Past, is_busy
 from streams.memory import Memory
 from streams.questions import Question
 from streams.records import Hash
@@ -221,8 +221,7 @@ class Rereads:
         if kept is None or kept.link.hash != block or kept.asked != name:
             return
         kept.attempts += 1
-        busy = isinstance(fault, Silence) or is_limit(fault)
-        if not busy or kept.attempts >= PATIENCE:
+        if not is_busy(fault) or kept.attempts >= PATIENCE:
             kept.asked, kept.attempts = None, 0
             kept.tried.add(name)
 
