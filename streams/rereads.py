@@ -105,10 +105,11 @@ class Rereads:
 
     def published(self, assembled: Assembled, parent_height: int | None, teller: str) -> None:
         """A tipset is published as the node `teller` told it; one below others was read at that depth."""
-        if not self._stages:
-            return
-        link, told, known = assembled.link, content(assembled), self._kept.get(assembled.link.height)
+        link, known = assembled.link, self._kept.get(assembled.link.height)
         self._top = max(self._top, link.height)
+        if known is None and self._reached(link.height) == len(self._stages):
+            return  # so deep, as most of history is, that it is not read again: what it holds need not be digested
+        told = content(assembled)
         if known is not None and known.link.hash == link.hash and known.content == told:
             known.parent_height = parent_height
         else:
@@ -129,8 +130,12 @@ class Rereads:
         """Have it read again at every depth that it has not reached."""
         height = kept.link.height
         self._kept[height] = kept
-        kept.stage = sum(1 for epochs, _ in self._stages if epochs <= self._top - height)
+        kept.stage = self._reached(height)
         self._await(kept)
+
+    def _reached(self, height: int) -> int:
+        """How many of the depths lie above `height`."""
+        return sum(1 for epochs, _ in self._stages if epochs <= self._top - height)
 
     def _await(self, kept: _Kept) -> None:
         height = kept.link.height
