@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, suppress
 from functools import partial
 
 import structlog
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from redis.asyncio import Redis
 
@@ -125,29 +126,23 @@ async def work(settings: Settings) -> None:
 
 async def _found(settings: Settings) -> list[str]:
     """The networks that have topics; waits for the first."""
+    prefix = settings.topic_prefix
+
+    async def look(client: AIOKafkaAdminClient) -> list[str]:
+        found = await topics.networks(client, prefix)
+        complete = [network for network, names in found.items() if len(names) == len(STREAMS) and settings.network in {None, network}]
+        if complete:
+            await topics.ensure(client, [topics.dead_letters_of(prefix)], topics.Plan(prefix, 1, topics.retention_seconds(0)))
+            await topics.check_group(client, topics.group_of(prefix, settings.consumer_group))
+        return complete
+
     waiting = False
-    while True:
-        async with topics.admin(settings.brokers) as client:
-            try:
-                found = await topics.networks(client, settings.topic_prefix)
-                complete = [
-                    network for network, names in found.items() if len(names) == len(STREAMS) and settings.network in {None, network}
-                ]
-                if complete:
-                    plan = topics.Plan(settings.topic_prefix, 1, topics.retention_seconds(0))
-                    await topics.ensure(client, [topics.dead_letters_of(settings.topic_prefix)], plan)
-                    await topics.check_group(client, topics.group_of(settings.topic_prefix, settings.consumer_group))
-                    return complete
-            except (KafkaError, TimeoutError) as error:
-                if (refused := topics.refusal(error, "see the topics")) is not None:
-                    raise refused from error
-                # A broker that goes away between two questions comes back; so does what it was asked.
-                log.warning("Kafka does not tell its topics, trying again", reason=str(error) or type(error).__name__)
-            else:
-                if not waiting:
-                    log.info("no topics yet, or none that we may see: waiting for a follower", topics=f"{settings.topic_prefix}.*")
-                waiting = True
+    while not (networks := await topics.asked(settings.brokers, look)):
+        if not waiting:
+            log.info("no topics yet, or none that we may see: waiting for a follower", topics=f"{prefix}.*")
+        waiting = True
         await asyncio.sleep(LOOK_SECONDS)
+    return networks
 
 
 async def _work_on(settings: Settings, workshop: Workshop, metrics: ProcessMetrics, redis: Redis, networks: list[str]) -> None:

@@ -29,6 +29,7 @@ from typing import Any, Protocol
 
 import structlog
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from streams import topics
@@ -105,14 +106,14 @@ class Publisher:
 
     async def prepare(self, network: str, chain_id: int) -> Position:
         """Have the topics, wait for the lead, and say where to go on."""
-        async with topics.admin(self._brokers) as client:
-            names = [topics.topic_of(self._plan.prefix, network, stream) for stream in STREAMS]
-            try:
-                await topics.ensure(client, names, self._plan)
-                for name in names:
-                    await topics.check_origin(self._brokers, name, network, chain_id)
-            except (KafkaError, TimeoutError) as error:
-                raise topics.refusal(error, "see the topics") or BrokerFault(f"Kafka refuses: {error or 'no topics'}") from error
+        names = [topics.topic_of(self._plan.prefix, network, stream) for stream in STREAMS]
+
+        async def look(client: AIOKafkaAdminClient) -> None:
+            await topics.ensure(client, names, self._plan)
+            for name in names:
+                await topics.check_origin(self._brokers, name, network, chain_id)
+
+        await topics.asked(self._brokers, look)
         self._headers = topics.headers(network, chain_id)
         position = await self._ledger.open(network, chain_id)
         self._reserved = position.reserved if position.reserved is not None else -1

@@ -5,10 +5,10 @@ told from one of another chain with the same name, and be read years later by so
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -36,6 +36,9 @@ PROBE_SECONDS = 5.0
 VISIBLE_SECONDS = 20.0
 FORBIDDEN = (ClusterAuthorizationFailedError, GroupAuthorizationFailedError, TopicAuthorizationFailedError)
 LONGEST_PAUSE_SECONDS = 5.0
+AGAIN_SECONDS = 1.0
+
+T = TypeVar("T")
 
 
 def topic_of(prefix: str, network: str, stream: Stream) -> str:
@@ -106,6 +109,23 @@ async def admin(brokers: Brokers) -> AsyncIterator[AIOKafkaAdminClient]:
         yield client
     finally:
         await client.close()
+
+
+async def asked(brokers: Brokers, question: Callable[[AIOKafkaAdminClient], Awaitable[T]]) -> T:
+    """What a question about topics brings; asked again where the brokers go away amidst it, and that is said.
+
+    Raises:
+        UsageError: they will never let us in, or we may not ask.
+    """
+    while True:
+        async with admin(brokers) as client:
+            try:
+                return await question(client)
+            except (KafkaError, TimeoutError) as error:
+                if (refused := refusal(error, "see the topics")) is not None:
+                    raise refused from error
+                log.warning("Kafka does not tell of its topics, trying again", reason=str(error) or type(error).__name__)
+        await asyncio.sleep(AGAIN_SECONDS)
 
 
 async def running_producer(brokers: Brokers, **options: Any) -> AIOKafkaProducer:

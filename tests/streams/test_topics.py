@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import NodeNotReadyError, TopicAuthorizationFailedError
 
 from streams import topics
 from streams.errors import UsageError
@@ -64,3 +65,17 @@ async def test_a_topic_of_another_chain_is_refused(kafka: Broker, client: AIOKaf
     await topics.check_origin(kafka.brokers, topic, "testing", 1337)
     with pytest.raises(UsageError, match=r"holds records of network 'testing' \(chain id 1337\), not of 'testing' \(chain id 314\)"):
         await topics.check_origin(kafka.brokers, topic, "testing", 314)
+
+
+@pytest.mark.kafka
+async def test_what_a_broker_did_not_answer_is_asked_again(kafka: Broker) -> None:
+    """A broker that goes away amidst a question, or takes too long, is asked the same; one that forbids it is not."""
+    ends: list[Exception] = [NodeNotReadyError(), TimeoutError(), TopicAuthorizationFailedError()]
+
+    async def question(client: AIOKafkaAdminClient) -> None:
+        await topics.partitions_of(client)
+        raise ends.pop(0)
+
+    with pytest.raises(UsageError, match="no permission to see the topics"):
+        await topics.asked(kafka.brokers, question)
+    assert ends == []
