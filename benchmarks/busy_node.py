@@ -18,6 +18,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from benchmarks.busy import BODIES, BusyChain
+from benchmarks.servers import cpu_seconds
 from benchmarks.synthetic import CHAIN_ID, NETWORK, Size
 
 START_SECONDS = 120.0
@@ -56,8 +57,7 @@ class BusyNode:
     @property
     def cpu_seconds(self) -> float:
         """What it has used of a processor."""
-        times = self.process.cpu_times()
-        return float(times.user + times.system)
+        return cpu_seconds(self.process)
 
 
 @asynccontextmanager

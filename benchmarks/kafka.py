@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from benchmarks.contestants import CONTESTANTS, WINDOWS
 from benchmarks.measure import Report, Rounds, Value, turned
-from benchmarks.servers import Server, server
+from benchmarks.servers import Server, cpu_seconds, server
 from benchmarks.synthetic import CHAIN_ID, NETWORK, Size
 from benchmarks.throughput import encoded
 from streams import topics
@@ -74,8 +74,7 @@ class Watch:
     def mark(self, records: int) -> Race:
         """Where everything stands now."""
         self.look()
-        times = [one.cpu_times() for one in self._processes]
-        return Race(records, time.perf_counter(), sum(one.user + one.system for one in times), self._redis.cpu_seconds, self._peak)
+        return Race(records, time.perf_counter(), sum(map(cpu_seconds, self._processes)), self._redis.cpu_seconds, self._peak)
 
 
 def between(first: Race, last: Race) -> Race:

@@ -17,6 +17,12 @@ from processors.embedded import find_server
 STARTING_SECONDS = 10.0
 
 
+def cpu_seconds(process: psutil.Process) -> float:
+    """What a process has used of a processor."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """A running one."""
@@ -27,8 +33,7 @@ class Server:
     @property
     def cpu_seconds(self) -> float:
         """What it has used of a processor."""
-        times = self.process.cpu_times()
-        return float(times.user + times.system)
+        return cpu_seconds(self.process)
 
 
 @contextmanager

@@ -11,9 +11,10 @@ from redis.asyncio import Redis
 
 from processors.store import Store
 from streams import topics
-from streams.records import STREAMS, TipsetRecord, encode
+from streams.records import STREAMS, encode
 from tests.brokers import Broker
 from tests.end_to_end.product import COMMAND, free_port, metric
+from tests.processors import strategies
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
 NETWORK, CHAIN_ID = "testing", 314
@@ -86,19 +87,7 @@ async def test_topics_of_another_chain(kafka: Broker, redis: Redis, redis_socket
 
 def tipset(height: int, network: str = NETWORK) -> bytes:
     """A tipset without messages."""
-    return encode(
-        TipsetRecord(
-            network=network,
-            sequence=height,
-            height=height,
-            parent_height=height - 1,
-            hash=f"0x{height:064x}",
-            parent_hash=f"0x{height - 1:064x}",
-            timestamp_seconds=30 * height,
-            noticed_at=0.0,
-            base_fee_attofil=100,
-        )
-    )
+    return encode(strategies.tipset(height, height - 1, height, network))
 
 
 REASONS = (

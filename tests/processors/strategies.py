@@ -35,11 +35,11 @@ def contribution(seed: int) -> Contribution:
     return Contribution(sums, kinds, {"lasts": rng.randrange(3)}, {"project": projects, "deployer": deployers}, ranked)
 
 
-def tipset(height: int, parent: int | None, sequence: int) -> TipsetRecord:
+def tipset(height: int, parent: int | None, sequence: int, network: str = NETWORK) -> TipsetRecord:
     """A record without messages; what it adds is said by `contribution(sequence)`."""
     digest = f"0x{sequence:064x}"
     return TipsetRecord(
-        network=NETWORK,
+        network=network,
         sequence=sequence,
         height=height,
         parent_height=parent,

@@ -15,27 +15,16 @@ from processors.work import Workshop
 from streams import topics
 from streams.errors import UsageError
 from streams.metrics import ProcessMetrics
-from streams.records import Rewind, TipsetRecord, encode
+from streams.records import Rewind, encode
 from tests.brokers import Broker
+from tests.processors import strategies
 
 pytestmark = pytest.mark.kafka
 
 
 def tipset(network: str = "testing", height: int = 5) -> bytes:
     """A tipset without messages."""
-    return encode(
-        TipsetRecord(
-            network=network,
-            sequence=height,
-            height=height,
-            parent_height=height - 1,
-            hash=f"0x{height:064x}",
-            parent_hash=f"0x{height - 1:064x}",
-            timestamp_seconds=30 * height,
-            noticed_at=0.0,
-            base_fee_attofil=100,
-        )
-    )
+    return encode(strategies.tipset(height, height - 1, height, network))
 
 
 def delivery(value: bytes, network: str = "testing") -> Delivery:

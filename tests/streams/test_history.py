@@ -279,11 +279,7 @@ def test_any_schedule_ends_exact(data: st.DataObject) -> None:
     for action in data.draw(st.lists(st.sampled_from(sorted(ACTIONS)), max_size=8)):
         ACTIONS[action](one, world, data)
         one.tell("a", one.nodes["a"].see(world.head))
-        for _ in range(data.draw(st.integers(0, 60))):
-            one.step()
-            if one.pending:
-                one.deliver()
-            one.now += 0.01
+        one.hurry(data.draw(st.integers(0, 60)))
     world.advance(0, 0)
     one.tell("a", one.nodes["a"].see(world.head))
     one.settle(120)

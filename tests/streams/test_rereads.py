@@ -413,11 +413,7 @@ def test_any_schedule_ends_exact(data: st.DataObject) -> None:
     for action in data.draw(st.lists(st.sampled_from(sorted(ACTIONS)), max_size=25)):
         ACTIONS[action](one, world, data)
         one.tell("a", one.nodes["a"].see(world.head))
-        for _ in range(data.draw(st.integers(0, 60))):
-            one.step()
-            if one.pending:
-                one.deliver()
-            one.now += 0.01
+        one.hurry(data.draw(st.integers(0, 60)))
     for name in ("told", "grow"):
         ACTIONS[name](one, world, data)
     one.nodes["a"].look_back_epochs, one.nodes["a"].incomplete_reads = None, 0
