@@ -8,7 +8,6 @@ import contextlib
 import random
 import signal
 import sys
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from http import HTTPStatus
@@ -21,7 +20,7 @@ from redis.asyncio import Redis
 from processors.readings import Snapshot
 from processors.store import Store
 from streams.chain import FINALITY_EPOCHS
-from streams.records import COUNTED_STREAMS, Stream
+from streams.records import COUNTED_STREAMS
 from tests.brokers import Broker
 from tests.end_to_end.fleet import STOPPING_SECONDS, KeptRedis, kept_redis
 from tests.end_to_end.product import COMMAND
@@ -29,8 +28,7 @@ from tests.node.server import Server
 from tests.node.world import Node as WorldNode
 from tests.simulation.chain import Chain, Tip
 from tests.simulation.node import Faults, Node
-from tests.simulation.store import Figures
-from tests.simulation.verdict import RISES
+from tests.simulation.verdict import RISES, recount
 
 NETWORK = "mainnet"
 WINDOWS = (20, 120)
@@ -255,23 +253,6 @@ def compare(snapshot: Snapshot, chain: Chain) -> str | None:
             if {kind: found.distinct.get(kind, 0) for kind in members} != members:
                 return f"{place}: {found.distinct} instead of {members}"
     return None
-
-
-def recount(tips: dict[int, Tip], stream: Stream, epochs: int) -> Figures:
-    """What a window comes to that is known in full."""
-    head = max(tips)
-    figures = Figures(head)
-    for height in range(max(head - epochs + 1, min(tips)), head + 1):
-        tip = tips.get(height)
-        if tip is None:
-            figures.null += 1
-            continue
-        figures.processed += 1
-        figures.sums.update(tip.expected.events if stream == "logs" else tip.expected.sums)
-        for kind, members in tip.expected.members.items() if stream == "tipsets" else ():
-            figures.members.setdefault(kind, set()).update(members)
-    figures.sums = Counter({name: value for name, value in figures.sums.items() if value})
-    return figures
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """What must hold at the end of a simulated history: every figure is the recount of the final head's chain."""
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 
 from streams.records import COUNTED_STREAMS, Stream
 from tests.simulation.chain import Tip
@@ -37,7 +38,7 @@ def _check_heights(world: Simulation, stream: Stream, chain: dict[int, Tip]) -> 
 
 def _check_figures(world: Simulation, stream: Stream, epochs: int, chain: dict[int, Tip]) -> None:
     found = world.store.figures(stream, epochs)
-    wanted = recount(world, stream, epochs, chain)
+    wanted = _told(world, stream, epochs, chain)
     sums = Counter({name: value for name, value in found.sums.items() if name not in RISES})
     assert sums == wanted.sums, f"{stream}, {epochs} epochs: {_different(sums, wanted.sums)}"
     members = {kind: found.members[kind] for kind in found.members}
@@ -45,22 +46,31 @@ def _check_figures(world: Simulation, stream: Stream, epochs: int, chain: dict[i
     assert not found.sums["unreconciled"], f"{epochs} epochs: {found.sums['unreconciled']} attoFIL unreconciled"
 
 
-def recount(world: Simulation, stream: Stream, epochs: int, chain: dict[int, Tip]) -> Figures:
-    """The naive figures; of a tipset that was told to be incomplete, the logs are not known."""
-    head = max(chain)
+def _told(world: Simulation, stream: Stream, epochs: int, chain: dict[int, Tip]) -> Figures:
+    """The recount of what is known; of a tipset that was told to be incomplete, the logs are not."""
     counted = world.store.known(stream, "processed").keys()
     incomplete = {height for height, word in world.store.known("tipsets", "processed").items() if word.incomplete}
+
+    def events(tip: Tip) -> Mapping[str, int]:
+        return world.store.held.words[stream, tip.height].contribution.sums if tip.height in incomplete else tip.expected.events
+
+    return recount({height: tip for height, tip in chain.items() if height in counted}, stream, epochs, events)
+
+
+def recount(
+    tips: Mapping[int, Tip], stream: Stream, epochs: int, events: Callable[[Tip], Mapping[str, int]] = lambda tip: tip.expected.events
+) -> Figures:
+    """The naive figures of a window of these tipsets; a height without one is null."""
+    head = max(tips)
     figures = Figures(head)
-    for height in range(head - epochs + 1, head + 1):
-        tip = chain.get(height)
-        if tip is None or height not in counted:
+    for height in range(max(head - epochs + 1, min(tips)), head + 1):
+        tip = tips.get(height)
+        if tip is None:
+            figures.null += 1
             continue
-        if stream == "logs":
-            word = world.store.held.words[stream, height]
-            figures.sums.update(word.contribution.sums if height in incomplete else tip.expected.events)
-            continue
-        figures.sums.update(tip.expected.sums)
-        for kind, members in tip.expected.members.items():
+        figures.processed += 1
+        figures.sums.update(events(tip) if stream == "logs" else tip.expected.sums)
+        for kind, members in tip.expected.members.items() if stream == "tipsets" else ():
             figures.members.setdefault(kind, set()).update(members)
     figures.sums = Counter({name: value for name, value in figures.sums.items() if value})
     return figures
