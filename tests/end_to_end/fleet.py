@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -40,12 +40,11 @@ class KeptRedis:
     def __init__(self, folder: str) -> None:
         self.url = f"unix://{folder}/redis.sock"
         self.folder = Path(folder)
-        self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it and wait until it has read its file."""
-        options = ("--port", "0", "--unixsocket", f"{self._folder}/redis.sock", "--dir", self._folder, "--appendonly", "yes", "--save", "")
+        options = ("--port", "0", "--unixsocket", f"{self.folder}/redis.sock", "--dir", self.folder, "--appendonly", "yes", "--save", "")
         self._process = subprocess.Popen([servers()["valkey"], *options], stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 10
         with BlockingRedis.from_url(self.url) as client:
@@ -60,12 +59,12 @@ class KeptRedis:
 
     def copy(self, to: Path) -> None:
         """What is on its disk now."""
-        shutil.copytree(self._folder, to, ignore=shutil.ignore_patterns("*.sock"))
+        shutil.copytree(self.folder, to, ignore=shutil.ignore_patterns("*.sock"))
 
     def become(self, copy: Path) -> None:
         """Come back as an older copy, while it is stopped."""
-        shutil.rmtree(self._folder)
-        shutil.copytree(copy, self._folder)
+        shutil.rmtree(self.folder)
+        shutil.copytree(copy, self.folder)
 
     def stop(self, number: signal.Signals = signal.SIGKILL) -> None:
         """End it, hard."""
@@ -123,31 +122,26 @@ class Cable:
         writer.close()
 
 
-class Fleet:
-    """The processes of one deployment; what is still running at the end is told to stop, and expected to do so well.
+class Processes:
+    """Some processes of the product; what is still running at the end is told to stop, and expected to do so well.
 
     Args:
-        kafka: the broker.
-        redis_url: of the Redis that all share.
-        prefix: of the topics; a test has its own.
+        flags: that all are started with.
         log: what they say goes to files beside it, one for each process.
     """
 
-    def __init__(self, kafka: Broker, redis_url: str, prefix: str, log: Path) -> None:
-        self._kafka = kafka
-        self._prefix = prefix
-        self._flags = ("--kafka-brokers", kafka.address, "--redis-url", redis_url, "--topic-prefix", prefix)
+    def __init__(self, flags: Sequence[str], log: Path) -> None:
+        self._flags = flags
         self._log = log
         self._said: dict[asyncio.subprocess.Process, Path] = {}
         self._running: list[asyncio.subprocess.Process] = []
 
     async def start(self, command: str, *flags: str) -> asyncio.subprocess.Process:
         """Start a process."""
-        windows = ",".join(f"{one}e" for one in WINDOWS)
         log = self._log.with_name(f"{self._log.name}-{len(self._said)}-{command}")
         with log.open("wb") as said:
             process = await asyncio.create_subprocess_exec(
-                *(COMMAND, command, "--listen", "127.0.0.1:0", "--windows", windows, *self._flags, *flags), stdout=said, stderr=said
+                *(COMMAND, command, "--listen", "127.0.0.1:0", *self._flags, *flags), stdout=said, stderr=said
             )
         self._running.append(process)
         self._said[process] = log
@@ -155,7 +149,8 @@ class Fleet:
 
     def check(self) -> None:
         """Nothing has ended that nobody ended."""
-        assert [process.returncode for process in self._running if process.returncode is not None] == []
+        ended = {self._said[one].name: one.returncode for one in self._running if one.returncode is not None}
+        assert not ended, f"ended by themselves, with exit codes: {ended}"
 
     async def said(self, process: asyncio.subprocess.Process, text: str, times: int = 1) -> None:
         """Wait until a process has said it so many times."""
@@ -172,6 +167,57 @@ class Fleet:
         """Show the last of what every process said."""
         for log in self._said.values():
             sys.stderr.write(f"--- {log.name}\n{log.read_text(errors='replace')[-5000:]}")
+
+    async def kill(self, process: asyncio.subprocess.Process) -> None:
+        """As a machine that lost its power."""
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+        self._running.remove(process)
+
+    async def drain(self, process: asyncio.subprocess.Process) -> None:
+        """As an operator ends it."""
+        process.send_signal(signal.SIGTERM)
+        code = await asyncio.wait_for(process.wait(), STOPPING_SECONDS)
+        self._running.remove(process)
+        assert code == 0, f"stopped with exit code {code}: see {self._said[process]}"
+
+    async def __aenter__(self) -> Self:
+        """Nothing runs yet."""
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Stop what runs; when something failed, what they said is shown."""
+        try:
+            for process in list(self._running) if kind is None else ():
+                await self.drain(process)
+        except BaseException:
+            self.tell()
+            raise
+        finally:
+            for process in self._running:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+        if kind is not None:
+            self.tell()
+
+
+class Fleet(Processes):
+    """The processes of one deployment over Kafka.
+
+    Args:
+        kafka: the broker.
+        redis_url: of the Redis that all share.
+        prefix: of the topics; a test has its own.
+        log: what they say goes to files beside it, one for each process.
+    """
+
+    def __init__(self, kafka: Broker, redis_url: str, prefix: str, log: Path) -> None:
+        windows = ",".join(f"{one}e" for one in WINDOWS)
+        where = ("--kafka-brokers", kafka.address, "--redis-url", redis_url, "--topic-prefix", prefix)
+        super().__init__(("--windows", windows, *where), log)
+        self._kafka = kafka
+        self._prefix = prefix
 
     async def applied(self, group: str = "fvm-pulse") -> None:
         """Wait until the group has applied all that is published: the head may be there before what is below it."""
@@ -193,44 +239,6 @@ class Fleet:
         done = await client.list_consumer_group_offsets(group)
         ends = await consumer.end_offsets(partitions)
         return sum(max(end - (done[one].offset if one in done else 0), 0) for one, end in ends.items())
-
-    async def kill(self, process: asyncio.subprocess.Process) -> None:
-        """As a machine that lost its power."""
-        process.send_signal(signal.SIGKILL)
-        await process.wait()
-        self._running.remove(process)
-
-    async def drain(self, process: asyncio.subprocess.Process) -> None:
-        """As an operator ends it."""
-        process.send_signal(signal.SIGTERM)
-        code = await asyncio.wait_for(process.wait(), STOPPING_SECONDS)
-        self._running.remove(process)
-        assert code == 0, f"stopped with exit code {code}: see {self._said[process]}"
-
-    async def __aenter__(self) -> Self:
-        """Nothing runs yet."""
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Stop what runs."""
-        if kind is None:
-            for process in list(self._running):
-                await self.drain(process)
-        for process in self._running:
-            process.kill()
-            await process.wait()
-
-
-@asynccontextmanager
-async def fleet(kafka: Broker, redis_url: str, prefix: str, log: Path) -> AsyncIterator[Fleet]:
-    """A fleet; when something fails, what it said is shown."""
-    one = Fleet(kafka, redis_url, prefix, log)
-    try:
-        async with one:
-            yield one
-    except BaseException:
-        one.tell()
-        raise
 
 
 class Repeater:

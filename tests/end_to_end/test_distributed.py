@@ -21,7 +21,7 @@ from streams.recording import Recording, load
 from streams.records import COUNTED_STREAMS, STREAMS
 from streams.replay import ReplayNode
 from tests.brokers import Broker
-from tests.end_to_end.fleet import APPLYING_SECONDS, Cable, Fleet, Repeater, fleet, kept_redis
+from tests.end_to_end.fleet import APPLYING_SECONDS, Cable, Fleet, Repeater, kept_redis
 from tests.end_to_end.product import BUNDLED, caught_up, check, product
 from tests.recount import Recount
 
@@ -74,7 +74,7 @@ async def published(kafka: Broker, redis: Redis, redis_socket: str, prefix: str,
     store = Store(redis, "testing")
     async with ReplayNode(recording(), pace=4 * PACE) as node:
         node.halt_at(FIRST_HEAD_SECONDS)
-        async with fleet(kafka, f"unix://{redis_socket}", prefix, log) as processes:
+        async with Fleet(kafka, f"unix://{redis_socket}", prefix, log) as processes:
             await processes.start("follow", "--node", node.url)
             await processes.start("worker")
             await started(node, store, processes)
@@ -88,7 +88,7 @@ async def test_ends_in_the_recount(kafka: Broker, redis: Redis, redis_socket: st
     store = Store(redis, "testing")
     async with ReplayNode(recording(), pace=PACE) as node:
         node.halt_at(FIRST_HEAD_SECONDS)
-        async with fleet(kafka, f"unix://{redis_socket}", f"plain{workers}", tmp_path / "log") as processes:
+        async with Fleet(kafka, f"unix://{redis_socket}", f"plain{workers}", tmp_path / "log") as processes:
             await processes.start("follow", "--node", node.url)
             for _ in range(workers):
                 await processes.start("worker")
@@ -111,7 +111,7 @@ async def test_everything_dies_once(kafka: Broker, redis: Redis, redis_socket: s
         async with (
             Redis.from_url(server.url) as shared,
             ReplayNode(recording(), pace=PACE / 4) as node,
-            fleet(kafka, server.url, f"dying{workers}", tmp_path / "log") as processes,
+            Fleet(kafka, server.url, f"dying{workers}", tmp_path / "log") as processes,
         ):
             node.halt_at(FIRST_HEAD_SECONDS)
             store, stages = Store(shared, "testing"), itertools.count(STAGE_SECONDS, STAGE_SECONDS)
@@ -193,7 +193,7 @@ async def test_an_emptied_redis(kafka: Broker, redis: Redis, redis_socket: str, 
     store = Store(redis, "testing")
     async with ReplayNode(recording(), pace=PACE / 2) as node:
         node.halt_at(FIRST_HEAD_SECONDS)
-        async with fleet(kafka, f"unix://{redis_socket}", f"emptied{workers}", tmp_path / "log") as processes:
+        async with Fleet(kafka, f"unix://{redis_socket}", f"emptied{workers}", tmp_path / "log") as processes:
             await processes.start("follow", "--node", node.url)
             for _ in range(workers):
                 await processes.start("worker")
@@ -210,7 +210,7 @@ async def test_an_older_copy_of_redis(kafka: Broker, tmp_path: Path) -> None:
         async with (
             Redis.from_url(server.url) as redis,
             ReplayNode(recording(), pace=PACE / 2) as node,
-            fleet(kafka, server.url, "older", tmp_path / "log") as processes,
+            Fleet(kafka, server.url, "older", tmp_path / "log") as processes,
         ):
             node.halt_at(FIRST_HEAD_SECONDS)
             store = Store(redis, "testing")
@@ -243,7 +243,7 @@ async def test_a_topic_replayed_into_an_empty_redis(kafka: Broker, redis: Redis,
     """A worker of a new group fills an empty Redis with the same figures; no node and no follower is there any more."""
     await published(kafka, redis, redis_socket, "again", tmp_path / "log")
     with kept_redis() as server:
-        async with Redis.from_url(server.url) as empty, fleet(kafka, server.url, "again", tmp_path / "log") as processes:
+        async with Redis.from_url(server.url) as empty, Fleet(kafka, server.url, "again", tmp_path / "log") as processes:
             await processes.start("worker", "--consumer-group", "rebuild")
             contracts = await Store(redis, "testing").load_contracts()
             store = Store(empty, "testing")
@@ -259,7 +259,7 @@ async def test_every_record_three_times_in_any_order(kafka: Broker, redis: Redis
     await redis.flushall()
     await shuffled(kafka, "straight", "shuffled")
     store = Store(redis, "testing")
-    async with fleet(kafka, f"unix://{redis_socket}", "shuffled", tmp_path / "log") as processes:
+    async with Fleet(kafka, f"unix://{redis_socket}", "shuffled", tmp_path / "log") as processes:
         await processes.start("worker")
         await processes.start("worker")
         await store.save_contracts(contracts.values())
@@ -289,7 +289,7 @@ async def test_the_standby_takes_over(kafka: Broker, redis: Redis, redis_socket:
     store = Store(redis, "testing")
     async with ReplayNode(recording(), pace=PACE / 4) as node:
         node.halt_at(FIRST_HEAD_SECONDS)
-        async with fleet(kafka, f"unix://{redis_socket}", "pair", tmp_path / "log") as processes:
+        async with Fleet(kafka, f"unix://{redis_socket}", "pair", tmp_path / "log") as processes:
             first = await processes.start("follow", "--node", node.url)
             await processes.start("worker")
             await started(node, store, processes)
@@ -316,7 +316,7 @@ async def test_a_leader_without_redis(kafka: Broker, redis: Redis, redis_socket:
     await cable.mend()
     async with ReplayNode(recording(), pace=PACE / 4) as node:
         node.halt_at(FIRST_HEAD_SECONDS)
-        async with fleet(kafka, f"unix://{redis_socket}", "cut", folder / "log") as processes:
+        async with Fleet(kafka, f"unix://{redis_socket}", "cut", folder / "log") as processes:
             first = await processes.start("follow", "--node", node.url, "--redis-url", cable.url)
             await processes.start("worker")
             await started(node, store, processes)
@@ -337,7 +337,7 @@ async def test_a_leader_that_is_paused_for_long(kafka: Broker, redis: Redis, red
     store = Store(redis, "testing")
     async with ReplayNode(recording(), pace=PACE / 12) as node:
         node.halt_at(FIRST_HEAD_SECONDS)
-        async with fleet(kafka, f"unix://{redis_socket}", "paused", tmp_path / "log") as processes:
+        async with Fleet(kafka, f"unix://{redis_socket}", "paused", tmp_path / "log") as processes:
             first = await processes.start("follow", "--node", node.url)
             await processes.start("worker")
             await started(node, store, processes)

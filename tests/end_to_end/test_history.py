@@ -14,7 +14,7 @@ from processors.store import Store
 from streams.recording import load
 from streams.replay import ReplayNode
 from tests.brokers import Broker
-from tests.end_to_end.fleet import APPLYING_SECONDS, fleet
+from tests.end_to_end.fleet import APPLYING_SECONDS, Fleet
 from tests.end_to_end.product import BUNDLED, COMMAND, check, product
 from tests.recount import Recount
 
@@ -98,7 +98,7 @@ async def test_over_kafka_with_kills(kafka: Broker, redis: Redis, redis_socket: 
     store = Store(redis, "testing")
     async with (
         ReplayNode(load("devnet"), pace=20.0) as node,
-        fleet(kafka, f"unix://{redis_socket}", "history", tmp_path / "log") as processes,
+        Fleet(kafka, f"unix://{redis_socket}", "history", tmp_path / "log") as processes,
     ):
         await node.advance_to(HALF_SECONDS)
         flags = ("follow", "--node", node.url, "--backfill", "off")

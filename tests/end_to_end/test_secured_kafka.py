@@ -18,7 +18,7 @@ from streams.records import STREAMS
 from streams.replay import ReplayNode
 from streams.settings import Settings, load
 from tests.brokers import Broker
-from tests.end_to_end.fleet import fleet
+from tests.end_to_end.fleet import Fleet
 from tests.end_to_end.product import BUNDLED, COMMAND, check
 from tests.end_to_end.test_distributed import FIRST_HEAD_SECONDS, PACE, started
 from tests.recount import Recount
@@ -44,7 +44,7 @@ async def test_figures_through_tls_and_a_password(kafka: Broker, redis: Redis, r
     secured = ("--config", str(written(tmp_path, kafka.named())), "--kafka-brokers", f"127.0.0.1:{kafka.named_port}")
     async with ReplayNode(load_recording("devnet"), pace=PACE) as node:
         node.halt_at(FIRST_HEAD_SECONDS)
-        async with fleet(kafka, f"unix://{redis_socket}", "secured", tmp_path / "log") as processes:
+        async with Fleet(kafka, f"unix://{redis_socket}", "secured", tmp_path / "log") as processes:
             await processes.start("follow", "--node", node.url, *secured)
             await processes.start("worker", *secured)
             await started(node, store, processes)

@@ -4,16 +4,13 @@ A history is shorter here and its faults are rarer, since patience is real: what
 """
 
 import asyncio
-import contextlib
 import random
 import signal
-import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Self, cast
+from typing import cast
 
 from redis.asyncio import Redis
 
@@ -22,8 +19,7 @@ from processors.store import Store
 from streams.chain import FINALITY_EPOCHS
 from streams.records import COUNTED_STREAMS
 from tests.brokers import Broker
-from tests.end_to_end.fleet import STOPPING_SECONDS, KeptRedis, kept_redis
-from tests.end_to_end.product import COMMAND
+from tests.end_to_end.fleet import KeptRedis, Processes, kept_redis
 from tests.node.server import Server
 from tests.node.world import Node as WorldNode
 from tests.simulation.chain import Chain, Tip
@@ -90,50 +86,6 @@ class Nodes:
             node.faults, server.status = Faults(), None
 
 
-class Processes:
-    """The processes of one history, all with one configuration; they end with the block."""
-
-    def __init__(self, config: Path, said: Path) -> None:
-        self._config = config
-        self._said = said
-        self._running: dict[str, asyncio.subprocess.Process] = {}
-
-    async def start(self, name: str) -> None:
-        """Start `run`, `follow` or `worker`; a number may stand behind."""
-        command = (COMMAND, name.rstrip("0123456789"), "--config", str(self._config), "--listen", "127.0.0.1:0")
-        with self._said.open("ab") as said:
-            self._running[name] = await asyncio.create_subprocess_exec(*command, stdout=said, stderr=said)
-
-    async def kill(self, name: str) -> None:
-        """As a machine that lost its power."""
-        process = self._running.pop(name)
-        assert process.returncode is None, f"{name} ended by itself with exit code {process.returncode}"
-        process.send_signal(signal.SIGKILL)
-        await process.wait()
-
-    async def stop(self) -> None:
-        """Tell all to end, as an operator does, and see that they end well."""
-        for process in self._running.values():
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGTERM)
-        for name in list(self._running):
-            code = await asyncio.wait_for(self._running[name].wait(), STOPPING_SECONDS)
-            del self._running[name]
-            assert code == 0, f"{name}: exit code {code}"
-
-    async def __aenter__(self) -> Self:
-        """Nothing runs yet."""
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Leave nothing behind."""
-        for name in list(self._running):
-            process = self._running.pop(name)
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
-
-
 class FullHistory:
     """One history from its seed to its end.
 
@@ -151,7 +103,8 @@ class FullHistory:
         for _ in range(rng.randrange(2, 60)):
             self.chain.advance(self._nulls())
         self.nodes = Nodes(self.chain, rng)
-        self._names = ["follow", "worker1", "worker2"] if kafka is not None else ["run"]
+        self._commands = ["follow", "worker", "worker"] if kafka is not None else ["run"]
+        self._running: list[asyncio.subprocess.Process] = []
         self._steps = rng.randrange(5, 15)
 
     def _nulls(self) -> int:
@@ -163,15 +116,13 @@ class FullHistory:
         Raises:
             AssertionError: a figure is not the recount.
         """
-        for name in self._names:
-            await processes.start(name)
+        self._running = [await processes.start(command) for command in self._commands]
         await asyncio.sleep(self.rng.choice([0.5, 2.0, 4.0]))
         for _ in range(self._steps):
             await self._happen(self.rng.choice(CALAMITIES), processes)
             await asyncio.sleep(self.rng.choice([0.0, 0.05, 0.3, 1.0]))
         self.nodes.calm()
         await self._ends_in_the_recount()
-        await processes.stop()
 
     async def _happen(self, kind: str, processes: Processes) -> None:
         match kind:
@@ -180,9 +131,9 @@ class FullHistory:
             case "down":
                 await self.nodes.down()
             case "kill":
-                await self._restart(self._names[0], processes)
+                await self._restart(0, processes)
             case "worker" if self._kafka is not None:
-                await self._restart(self.rng.choice(self._names[1:]), processes)
+                await self._restart(self.rng.choice([1, 2]), processes)
             case "redis":
                 await asyncio.to_thread(self._redis.stop)
                 await asyncio.sleep(self.rng.choice([0.0, 0.5]))
@@ -197,10 +148,11 @@ class FullHistory:
                 self._move(kind)
                 await self.nodes.show(self.chain.head)
 
-    async def _restart(self, name: str, processes: Processes) -> None:
-        await processes.kill(name)
+    async def _restart(self, place: int, processes: Processes) -> None:
+        processes.check()
+        await processes.kill(self._running[place])
         await asyncio.sleep(self.rng.choice([0.0, 0.5]))
-        await processes.start(name)
+        self._running[place] = await processes.start(self._commands[place])
 
     def _move(self, kind: str) -> None:
         if kind == "fork":
@@ -255,17 +207,6 @@ def compare(snapshot: Snapshot, chain: Chain) -> str | None:
     return None
 
 
-@asynccontextmanager
-async def _shown(said: Path) -> AsyncIterator[None]:
-    """When something fails, what the processes said is shown."""
-    try:
-        yield
-    except BaseException:
-        if said.exists():
-            sys.stderr.write(said.read_text(errors="replace")[-20_000:])
-        raise
-
-
 async def play(seed: int, kafka: Broker | None) -> None:
     """One history on real servers.
 
@@ -286,5 +227,4 @@ async def play(seed: int, kafka: Broker | None) -> None:
                 "prefix": f"history{seed}",
             }
             config.write_text(CONFIG.format(**values))
-            await stack.enter_async_context(_shown(folder / "said"))
-            await history.run(await stack.enter_async_context(Processes(config, folder / "said")))
+            await history.run(await stack.enter_async_context(Processes(("--config", str(config)), folder / "said")))
