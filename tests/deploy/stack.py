@@ -12,7 +12,8 @@ import pytest
 import yaml
 from aiohttp import web
 
-from tests.end_to_end.product import free_port
+from streams.replay import ReplayNode
+from tests.end_to_end.product import free_port, product
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 STARTING_SECONDS = 20.0
@@ -37,9 +38,7 @@ class Receiver:
 
     def about(self, path: str, status: str, **labels: str) -> list[dict[str, Any]]:
         """The alerts told to `path` with this status and these labels."""
-        return [
-            alert for to, alert in self.told if to == path and alert["status"] == status and labels.items() <= alert["labels"].items()
-        ]
+        return [alert for to, alert in self.told if to == path and alert["status"] == status and labels.items() <= alert["labels"].items()]
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["Receiver"]:
@@ -131,3 +130,18 @@ async def prometheus(folder: Path, target: str, alertmanager_url: str) -> AsyncI
     flags = (f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data", f"--web.listen-address=127.0.0.1:{port}")
     async with _server(folder, port, "prometheus", *flags, "--rules.alert.resend-delay=500ms", "--log.level=warn") as url:
         yield url
+
+
+@asynccontextmanager
+async def under_watch(folder: Path, settings: str, node: ReplayNode) -> AsyncIterator[tuple[str, Receiver]]:
+    """The product behind a node that is not started yet, and who watches it: the URL of Prometheus, and whom Alertmanager tells."""
+    (folder / "pulse.toml").write_text(settings)
+    port = free_port()
+    async with (
+        Receiver().serving() as receiver,
+        alertmanager(folder / "alertmanager", receiver) as manager,
+        prometheus(folder / "prometheus", f"127.0.0.1:{port}", manager) as url,
+        node,
+        product("--node", node.url, "--config", str(folder / "pulse.toml"), "--data-dir", str(folder / "data"), port=port),
+    ):
+        yield url, receiver

@@ -13,14 +13,12 @@ from typing import Any
 import aiohttp
 import promql_parser
 import pytest
-import yaml
 
 from processors.catalogue import INDICATORS, ROWS, watched
 from streams.recording import load
 from streams.replay import ReplayNode
-from tests.deploy.stack import Receiver, alertmanager, needs_stack, prometheus
+from tests.deploy.stack import Receiver, needs_stack, under_watch
 from tests.deploy.test_rules import rules, selectors
-from tests.end_to_end.product import COMMAND, free_port, product
 
 pytestmark = [needs_stack, pytest.mark.timeout(180)]
 
@@ -117,16 +115,8 @@ class Town:
 @asynccontextmanager
 async def town(folder: Path) -> AsyncIterator[Town]:
     """Everything started, with the recording held at `NOBODY_THERE`."""
-    (folder / "pulse.toml").write_text(SETTINGS)
-    port = free_port()
-    async with (
-        Receiver().serving() as receiver,
-        alertmanager(folder / "alertmanager", receiver) as manager,
-        prometheus(folder / "prometheus", f"127.0.0.1:{port}", manager) as url,
-        ReplayNode(load("devnet"), pace=PACE, shift_to_now=True, until=0.03) as node,
-        product("--node", node.url, "--config", str(folder / "pulse.toml"), "--data-dir", str(folder / "data"), port=port),
-        aiohttp.ClientSession() as session,
-    ):
+    node = ReplayNode(load("devnet"), pace=PACE, shift_to_now=True, until=0.03)
+    async with under_watch(folder, SETTINGS, node) as (url, receiver), aiohttp.ClientSession() as session:
         eyes = Eyes(url, session)
         await eyes.seen("pulse_processed_epoch")
         node.halt_at(NOBODY_THERE)

@@ -15,9 +15,8 @@ from streams.replay import ReplayNode
 from tests.browser import needs_chromium, tab
 from tests.deploy.drawing import WIDTH, Scene, bundled, drawn, needs_npm, served, shrunk
 from tests.deploy.invented import Economy
-from tests.deploy.stack import Receiver, alertmanager, needs_stack, prometheus
+from tests.deploy.stack import needs_stack, under_watch
 from tests.deploy.test_live import SETTINGS, WATCHED, boards, excused, usable
-from tests.end_to_end.product import free_port, product
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(900), needs_stack, needs_chromium, needs_npm]
 
@@ -41,19 +40,12 @@ CHOICES = {"job": ".+", "network": ".+", "window": WATCHED}
 @asynccontextmanager
 async def scene(folder: Path) -> AsyncIterator[Scene]:
     """Two minutes of the product on the devnet's recording, with an invented economy, as Prometheus saw them."""
-    (folder / "pulse.toml").write_text(SETTINGS)
-    port = free_port()
-    async with (
-        Receiver().serving() as receiver,
-        alertmanager(folder / "alertmanager", receiver) as manager,
-        prometheus(folder / "prometheus", f"127.0.0.1:{port}", manager) as url,
-        ReplayNode(load("devnet"), pace=PACE, shift_to_now=True) as node,
-    ):
-        node.faults.distort = Economy()
+    node = ReplayNode(load("devnet"), pace=PACE, shift_to_now=True)
+    node.faults.distort = Economy()
+    async with under_watch(folder, SETTINGS, node) as (url, _):
         start = int(time.time())
-        async with product("--node", node.url, "--config", str(folder / "pulse.toml"), "--data-dir", str(folder / "data"), port=port):
-            await asyncio.sleep(LIVE_SECONDS)
-            yield Scene(url, start, int(time.time()), CHOICES)
+        await asyncio.sleep(LIVE_SECONDS)
+        yield Scene(url, start, int(time.time()), CHOICES)
 
 
 def silence_is_explained(panel: Mapping[str, Any]) -> bool:
