@@ -85,7 +85,11 @@ def written(folder: Path, part: str) -> Path:
     """The file of one part of the cases."""
     path = folder / f"{part}.test.yaml"
     tests = [_unit_test(case) for case in CASES if part_of(case) == part]
-    groups = [group for file in sorted(RULES.glob("*.yaml"), reverse=True) for group in re.findall(r"^- name: (.+)$", file.read_text(), re.M)]
+    groups = [
+        group
+        for file in sorted(RULES.glob("*.yaml"), reverse=True)
+        for group in re.findall(r"^- name: (.+)$", file.read_text(), re.MULTILINE)
+    ]
     whole = {"rule_files": [f"{RULES}/*.yaml"], "evaluation_interval": "1m", "group_eval_order": groups, "tests": tests}
     path.write_text(yaml.safe_dump(whole, sort_keys=False))
     return path

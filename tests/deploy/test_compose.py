@@ -59,7 +59,9 @@ def test_a_profile_is_whole(profile: str) -> None:
     assert {other for service in services.values() for other in service.get("depends_on") or {}} <= names
     for service in services.values():
         if service["image"] == OURS:
-            assert {found[1] for value in service["environment"].values() for found in re.finditer(r"(?:^|//)(\w+):\d{4}\b", value)} <= names
+            assert {
+                found[1] for value in service["environment"].values() for found in re.finditer(r"(?:^|//)(\w+):\d{4}\b", value)
+            } <= names
     assert "pulse" in names
     config = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())
     assert {target.split(":")[0] for target in _targets(config)} <= {*names, "127.0.0.1"}

@@ -150,7 +150,9 @@ def test_ids_and_places(board: dict[str, Any]) -> None:
 
 def test_alerts_open_a_board_that_shows_what_they_read() -> None:
     """The link of every alert names a board of ours, with a panel of a series that the alert is about."""
-    shown = {found["uid"]: {selector.name for query in queries(found) for selector in selectors(parsed(query))} for found in map(_read, BOARDS)}
+    shown = {
+        found["uid"]: {selector.name for query in queries(found) for selector in selectors(parsed(query))} for found in map(_read, BOARDS)
+    }
     of_scrapes = {"up": "scrape_duration_seconds"}
     recorded = {rule["record"]: rule["expr"] for rule in rules() if "record" in rule}
     for rule in rules():

@@ -22,7 +22,10 @@ ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "helm" / "fvm-pulse"
 VERSIONS = ("1.29", "1.34")
 LARGEST_CONFIGMAP_BYTES = 1_000_000
-PLACES = [os.environ.get("PATH", ""), *(str(Path(folder).expanduser()) for folder in (f"{os.environ.get('XDG_CACHE_HOME', '~/.cache')}/fvm-pulse/bin", "~/go/bin"))]
+PLACES = [
+    os.environ.get("PATH", ""),
+    *(str(Path(folder).expanduser()) for folder in (f"{os.environ.get('XDG_CACHE_HOME', '~/.cache')}/fvm-pulse/bin", "~/go/bin")),
+]
 HELM = shutil.which("helm", path=os.pathsep.join(PLACES))
 
 needs_helm = pytest.mark.skipif(HELM is None, reason="Helm is missing: go install helm.sh/helm/v3/cmd/helm@v3.22.0")
@@ -31,7 +34,12 @@ DISTRIBUTED = ("mode=distributed", "redis.url=redis://redis:6379/0", "kafka.brok
 WATCHED = ("serviceMonitor.enabled=true", "prometheusRule.enabled=true", "dashboards.enabled=true")
 CASES = {
     "embedded": (),
-    "embedded, everything": (*WATCHED, "tokens.existingSecret=tokens", "embedded.persistence.storageClass=fast", f"image.digest=sha256:{'a' * 64}"),
+    "embedded, everything": (
+        *WATCHED,
+        "tokens.existingSecret=tokens",
+        "embedded.persistence.storageClass=fast",
+        f"image.digest=sha256:{'a' * 64}",
+    ),
     "distributed": DISTRIBUTED,
     "distributed, everything": (
         *(*DISTRIBUTED, *WATCHED, "worker.autoscaling.enabled=true", "tokens.existingSecret=tokens", "redis.existingSecret=redis"),

@@ -59,7 +59,9 @@ def test_systemd_understands_it(installed: Path, name: str) -> None:
     path = installed / name
     if "@" in name:
         path = path.rename(installed / name.replace("@", "@9471"))
-    done = subprocess.run(["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(path)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(path)], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -85,7 +85,9 @@ class Topology:
 
     async def start(self) -> None:
         """All of them, those that others wait for first."""
-        for name in sorted(self.services, key=lambda name: ("redis", "alertmanager").index(name) if name in {"redis", "alertmanager"} else 2):
+        for name in sorted(
+            self.services, key=lambda name: ("redis", "alertmanager").index(name) if name in {"redis", "alertmanager"} else 2
+        ):
             for number, port in enumerate(self.ports[name]):
                 if argv := self._argv(name, number, port):
                     await self._spawn((name, number), argv, self._environment(name, number, port))
