@@ -62,3 +62,17 @@ def test_nothing_of_ours_is_mocked(path: str) -> None:
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         assert "unittest.mock" not in names
+
+
+def test_every_decision_is_listed() -> None:
+    """By its number, which its heading bears too."""
+    folder = ROOT / "docs" / "decisions"
+    index = (folder / "README.md").read_text(encoding="utf-8").splitlines()
+    listed = [line for line in index if line[:1].isdigit()]
+    files = sorted(path for path in folder.glob("*.md") if path.name != "README.md")
+    assert len(listed) == len(files)
+    for line, path in zip(listed, files, strict=True):
+        number = int(path.name[:4])
+        assert line.startswith(f"{number}. [")
+        assert line.endswith(f"]({path.name})")
+        assert path.read_text(encoding="utf-8").startswith(f"# {number}. ")
