@@ -2,10 +2,8 @@
 
 import asyncio
 import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -21,7 +19,7 @@ from benchmarks.synthetic import CHAIN_ID, NETWORK, Size
 from benchmarks.throughput import encoded
 from streams import topics
 from streams.records import COUNTED_STREAMS, STREAMS
-from tests.brokers import Broker, NoKafkaError
+from tests.brokers import Broker, NoKafkaError, running
 
 OURS = "fvm-pulse"
 BARE = "aiokafka"
@@ -178,22 +176,6 @@ async def fill(broker: Broker, prefix: str, partitions: int, records: Sequence[b
     return Feed(broker.address, prefix)
 
 
-@asynccontextmanager
-async def broker() -> AsyncIterator[Broker]:
-    """A broker for the benchmark.
-
-    Raises:
-        NoKafkaError: there is none to be had.
-    """
-    with tempfile.TemporaryDirectory(prefix="kafka-") as folder:
-        one = await asyncio.to_thread(Broker, Path(folder))
-        await asyncio.to_thread(one.start)
-        try:
-            yield one
-        finally:
-            await asyncio.to_thread(one.stop)
-
-
 def contenders() -> dict[str, str]:
     """The Python that runs each of the others; those of other libraries only where they are installed."""
     return {name: sys.executable if name == BARE else str(PEERS) for name in CONTESTANTS if name == BARE or PEERS.exists()}
@@ -202,8 +184,8 @@ def contenders() -> dict[str, str]:
 async def kafka(size: Size, plan: Plan | None = None, tell: Callable[[str], None] = lambda _: None) -> list[Report]:
     """The same on a broker of its own; nothing where there is no Kafka."""
     try:
-        async with broker() as one:
-            return await measured(one, size, plan or Plan(), tell)
+        with running() as broker:
+            return await measured(broker, size, plan or Plan(), tell)
     except NoKafkaError as reason:
         return [Report("kafka", "Over Kafka: not measured", [{"contender": OURS, "messages_per_second": None}], (str(reason),))]
 

@@ -6,8 +6,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -26,7 +26,7 @@ from processors.embedded import socket_of
 from processors.readings import StreamReading
 from processors.store import SURVIVE_REORG_EPOCHS, Store
 from streams.errors import StoreFault
-from tests.brokers import Broker, NoKafkaError
+from tests.brokers import NoKafkaError, running
 
 COMMAND = str(Path(sys.executable).parent / "fvm-pulse")
 WINDOWS = {"1h": 120, "24h": 2_880}
@@ -141,23 +141,17 @@ def embedded(url: str, folder: Path) -> Deployment:
     return Deployment("embedded", {"run": ("run", *flags)}, folder / "said.log", lambda: socket_of(folder))
 
 
-@asynccontextmanager
-async def over_kafka(url: str, folder: Path) -> AsyncIterator[Deployment]:
+@contextmanager
+def over_kafka(url: str, folder: Path) -> Iterator[Deployment]:
     """A follower and a worker between a broker and a Redis; those two are not killed.
 
     Raises:
         NoKafkaError: there is none to be had.
     """
-    (folder / "broker").mkdir()
-    broker = await asyncio.to_thread(Broker, folder / "broker")
-    await asyncio.to_thread(broker.start)
-    try:
-        with server(append_only=True) as redis:
-            shared = ("--kafka-brokers", broker.address, "--redis-url", f"unix://{redis.socket}")
-            commands = {"follow": ("follow", *_flags(url), *shared), "worker": ("worker", *_flags(), *shared)}
-            yield Deployment("kafka", commands, folder / "said.log", lambda: Path(redis.socket))
-    finally:
-        await asyncio.to_thread(broker.stop)
+    with running() as broker, server(append_only=True) as redis:
+        shared = ("--kafka-brokers", broker.address, "--redis-url", f"unix://{redis.socket}")
+        commands = {"follow": ("follow", *_flags(url), *shared), "worker": ("worker", *_flags(), *shared)}
+        yield Deployment("kafka", commands, folder / "said.log", lambda: Path(redis.socket))
 
 
 async def soak(size: Size, pace: Pace, tell: Callable[[str], None] = lambda _: None, *, kafka: bool = True) -> list[Report]:
@@ -168,7 +162,7 @@ async def soak(size: Size, pace: Pace, tell: Callable[[str], None] = lambda _: N
         deployments = [embedded(node.url, folders[0])]
         if kafka:
             with suppress(NoKafkaError):
-                deployments.append(await stack.enter_async_context(over_kafka(node.url, folders[1])))
+                deployments.append(stack.enter_context(over_kafka(node.url, folders[1])))
         for one in deployments:
             stack.push_async_callback(one.end)
             for name in one.commands:

@@ -214,7 +214,7 @@ def required() -> bool:
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[Broker]:
     """A broker for the whole session, with listeners of every kind. A test that stops it starts it again."""
-    with _required(running()) as broker:
+    with _required(running(secured.PROPERTIES)) as broker:
         yield broker
 
 
@@ -226,7 +226,7 @@ def forbidding() -> Iterator[Broker]:
 
 
 @contextmanager
-def running(more: str = secured.PROPERTIES) -> Iterator[Broker]:
+def running(more: str = "") -> Iterator[Broker]:
     """A broker with these further lines of configuration, which lives as long as the block.
 
     Raises:
