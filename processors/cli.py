@@ -202,7 +202,9 @@ def indicators(
     from processors import report
     from processors.run import stored
 
-    found = report.fetch(settings.listen) if settings.redis_url is None else report.of(asyncio.run(stored(settings)), settings)
+    found = (
+        report.fetch(settings.listen, settings.door) if settings.redis_url is None else report.of(asyncio.run(stored(settings)), settings)
+    )
     if json:
         report.print_json(found)
     else:

@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 
 from processors import page, style
 from processors.catalogue import ROWS, unit_of, watched
+from processors.entrance import guard, renewal
 from processors.faults import cancellable
 from processors.readings import Snapshot
 from processors.row import Row
@@ -30,6 +31,7 @@ from processors.trail import Trail
 from processors.vitals import Vitals
 from streams.account import Endpoint
 from streams.errors import StoreFault
+from streams.listening import Door
 
 Reader = Callable[[], Awaitable[Sequence[Snapshot]]]
 """Reads every network that is served, one round trip each; raises `StoreFault` where Redis is away."""
@@ -86,9 +88,9 @@ class Exporter:
         self._clock = clock
         self._trail = trail or Trail()
 
-    def app(self) -> web.Application:
-        """The aiohttp application."""
-        app = web.Application()
+    def app(self, door: Door) -> web.Application:
+        """The aiohttp application, for whom `door` lets in."""
+        app = web.Application(middlewares=[guard(door)])
         app.router.add_get("/", self._page)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", self._healthz)
@@ -112,16 +114,21 @@ class Exporter:
                 self._trail.note(snapshot.network, standings(snapshot, self._watches), self._clock())
             await asyncio.sleep(self._trail.every_seconds)
 
-    async def serve(self, host: str, port: int) -> web.AppRunner:
-        """Listens; `await runner.cleanup()` ends it, `runner.addresses` tells the port that 0 found.
+    async def serve(self, host: str, port: int, door: Door | None = None) -> web.AppRunner:
+        """Listens, without `door` to everybody; `await runner.cleanup()` ends it, `runner.addresses` tells the port that 0 found.
 
         Raises:
             OSError: the address can not be had.
+            UsageError: the certificate can not be used.
         """
-        runner = web.AppRunner(self.app(), access_log=None, shutdown_timeout=2)
+        door = door or Door()
+        app, context = self.app(door), door.server()
+        if context is not None:
+            app.cleanup_ctx.append(renewal(door, context))
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
         await runner.setup()
         try:
-            await web.TCPSite(runner, host, port).start()
+            await web.TCPSite(runner, host, port, ssl_context=context).start()
         except OSError:
             await runner.cleanup()
             raise

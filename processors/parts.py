@@ -27,7 +27,7 @@ from streams.recording import load
 from streams.replay import ReplayNode
 from streams.sampling import Probe
 from streams.settings import Settings
-from streams.values import Node, shown_url
+from streams.values import Listen, Node, shown_url
 
 log = structlog.get_logger(__name__)
 
@@ -152,17 +152,20 @@ async def serve_http(settings: Settings, exporter: Exporter, stack: AsyncExitSta
     """Serve metrics and the page until `stack` ends.
 
     Raises:
-        UsageError: the address can not be had.
+        UsageError: the address can not be had, or the certificate not be used.
     """
     host, port = settings.listen
+    if (warning := settings.door.exposed(host)) is not None:
+        log.warning("listening beyond this machine", address=str(settings.listen), advice=warning)
     try:
-        runner = await exporter.serve(host, port)
+        runner = await exporter.serve(host, port, settings.door)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else str(error)
         raise UsageError(f"listen: {settings.listen} can not be had ({reason}): choose another HOST:PORT") from error
     stack.push_async_callback(runner.cleanup)
     for address in runner.addresses:
-        log.info("serving", page=f"http://{address[0]}:{address[1]}/", metrics=f"http://{address[0]}:{address[1]}/metrics")
+        root = f"{settings.door.scheme}://{Listen(*address[:2])}"
+        log.info("serving", page=f"{root}/", metrics=f"{root}/metrics")
 
 
 async def announce(follower: Follower, observer: Observer, store: Callable[[], Store | None]) -> None:

@@ -18,22 +18,29 @@ from processors.page import age, number
 from processors.readings import Snapshot
 from processors.standings import as_json
 from processors.thresholds import watches
-from streams.errors import StoreFault
+from streams.errors import StoreFault, UsageError
+from streams.listening import Door
 from streams.settings import Settings
 from streams.values import Listen
 
 _COLOURS = {"ok": "green", "note": "yellow", "failed": "red", "info": "blue", "warning": "yellow", "critical": "red"}
 
 
-def fetch(listen: Listen) -> dict[str, Any]:
-    """What the process that serves on `listen` answers to `/api/indicators`.
+def fetch(listen: Listen, door: Door) -> dict[str, Any]:
+    """What the process that serves on `listen` answers to `/api/indicators`, to who knows what lets in by `door`.
 
     Raises:
         StoreFault: nothing answers there, or not with indicators.
+        UsageError: the certificate that it must show can not be read, or it wants another name or password.
     """
-    connection = http.client.HTTPConnection(listen.host, listen.port, timeout=10)
+    context = door.client()
+    connection = (
+        http.client.HTTPConnection(listen.host, listen.port, timeout=10)
+        if context is None
+        else http.client.HTTPSConnection(listen.host, listen.port, timeout=10, context=context)
+    )
     try:
-        connection.request("GET", "/api/indicators")
+        connection.request("GET", "/api/indicators", headers={"Authorization": door.authorization} if door.authorization else {})
         with connection.getresponse() as response:
             found = dict(json.loads(response.read(1 << 24)))
     except (OSError, http.client.HTTPException, ValueError, TypeError) as error:
@@ -41,6 +48,9 @@ def fetch(listen: Listen) -> dict[str, Any]:
         raise StoreFault(f"no fvm-pulse answers at {listen} ({reason}): start one with fvm-pulse run, or name its --listen") from error
     finally:
         connection.close()
+    if response.status == http.HTTPStatus.UNAUTHORIZED:
+        advice = "give the same as that process has" if door.authorization else "it wants them"
+        raise UsageError(f"listen_username, listen_password_file: the fvm-pulse at {listen} does not let us in: {advice}")
     if response.status != http.HTTPStatus.OK or "networks" not in found:
         raise StoreFault(f"the fvm-pulse at {listen} has no indicators now: {found.get('error', f'HTTP {response.status}')}")
     return found

@@ -1,7 +1,7 @@
 """The settings: one typed object, from flags over `FVM_PULSE_*` over a TOML file over defaults.
 
 Whatever can not be used is refused here, in one sentence that names the key, the value and what is allowed; nothing
-further in asks again. Secrets (tokens, and the passwords for Redis and Kafka) never show in a `repr`.
+further in asks again. Secrets (tokens, and the passwords for Redis, Kafka and our own pages) never show in a `repr`.
 """
 
 import difflib
@@ -36,7 +36,8 @@ from pydantic_settings import (
 from streams import values
 from streams.brokers import BrokerSettings, with_password
 from streams.errors import UsageError
-from streams.values import PREFIX, Listen, Node, secrets_in
+from streams.listening import ListenSettings, with_listen_password
+from streams.values import PREFIX, Node, secrets_in
 
 FILE = "fvm-pulse.toml"
 SECRET = {"redis_url", "kafka_password"}
@@ -67,7 +68,7 @@ class Threshold(BaseModel):
     window: str | None = None
 
 
-class Settings(BrokerSettings):
+class Settings(ListenSettings, BrokerSettings):
     """Everything that can be set; see `docs/operations.md` for what each key is for. Made by `load`.
 
     Units: `look_back_epochs` and `supply_every_epochs` (how often the slow question for the supply is asked) in epochs of 30 s,
@@ -82,7 +83,6 @@ class Settings(BrokerSettings):
     network: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")
     redis_url: Annotated[SecretStr, AfterValidator(values.redis_url)] | None = None
     windows: Annotated[tuple[str, ...], NoDecode, BeforeValidator(values.windows)] = ("1h", "24h", "7d", "30d")
-    listen: Annotated[Listen, NoDecode, BeforeValidator(values.listen)] = Listen("127.0.0.1", 9464)
     data_dir: Annotated[Path, AfterValidator(Path.expanduser)] = Field(default_factory=default_data_dir)
     thresholds: dict[str, Threshold] = Field(default_factory=dict)
     preset: Literal["default", "article"] = "default"
@@ -116,7 +116,7 @@ class Settings(BrokerSettings):
     @property
     def secrets(self) -> tuple[str, ...]:
         """What must never be logged."""
-        given = [*(node.token for node in self.nodes), self.kafka_password]
+        given = [*(node.token for node in self.nodes), self.kafka_password, self.listen_password]
         tokens = [secret.get_secret_value() for secret in given if secret]
         urls = [node.url for node in self.nodes] + ([self.redis_url.get_secret_value()] if self.redis_url else [])
         return tuple(dict.fromkeys(secret for secret in [*tokens, *(secret for url in urls for secret in secrets_in(url))] if secret))
@@ -222,7 +222,7 @@ def load(flags: Mapping[str, object] | None = None, *, config: Path | None = Non
             return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=read)
 
     try:
-        return with_password(_with_tokens(Sourced(**given), environment))
+        return with_listen_password(with_password(_with_tokens(Sourced(**given), environment)))
     except ValidationError as error:
         raise UsageError(_sentence(error, given, environment, file)) from None
     except SettingsError as error:

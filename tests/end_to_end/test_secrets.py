@@ -8,15 +8,18 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from benchmarks.servers import server
+from streams.listening import Door
 from streams.recording import load
 from streams.replay import ReplayNode
 from tests.end_to_end.product import COMMAND, free_port, metric
 
 TOKEN, PASSWORD, USER_PASSWORD, QUERY = "tkn-7f3a9c51d2", "redispw-51ab77e0", "nodepw-90c1aa34", "apikey-3e8844f1"
-PLANTED = (TOKEN, PASSWORD, USER_PASSWORD, QUERY)
+LISTENING, MISSPELT = "listenpw-77d04b2e", "listenpw-of-another"
+PLANTED = (TOKEN, PASSWORD, USER_PASSWORD, QUERY, LISTENING, MISSPELT)
 PATHS = ("/", "/metrics", "/api/indicators", "/healthz", "/readyz", "/nothing-here")
 SECONDS = 40.0
 pytestmark = pytest.mark.timeout(120)
@@ -116,4 +119,30 @@ async def test_what_is_refused_at_the_start_tells_none(tmp_path: Path) -> None:
         ),
     }
     assert all(texts.values())
+    assert found(texts) == []
+
+
+async def test_who_is_not_let_in_tells_none(tmp_path: Path) -> None:
+    """A password for what is served, and one that is wrong: not in the log, not in what is answered, not in what a client of ours says."""
+    port, file = free_port(), tmp_path / "password"
+    file.write_text(LISTENING + "\n")
+    listen = ("--listen", f"127.0.0.1:{port}")
+    door = {"FVM_PULSE_LISTEN_USERNAME": "pulse", "FVM_PULSE_LISTEN_PASSWORD_FILE": str(file)}
+    flags = ("--node", "ws://127.0.0.1:1/rpc/v1", *listen, "--data-dir", str(tmp_path), "--log-level", "debug")
+    process = await started(*flags, **door)
+    texts: dict[str, str] = {}
+    wrong_header = {"Authorization": Door(None, None, "pulse", SecretStr(MISSPELT)).authorization or ""}
+    async with aiohttp.ClientSession() as session, asyncio.timeout(SECONDS):
+        while not texts:
+            try:
+                for path in PATHS:
+                    async with session.get(f"http://127.0.0.1:{port}{path}", headers=wrong_header) as response:
+                        texts[path] = await response.text() + repr(response.headers)
+                        assert response.status == (200 if path == "/healthz" else 401)
+            except aiohttp.ClientError:
+                await asyncio.sleep(0.1)
+    wrong = {"FVM_PULSE_LISTEN_USERNAME": "pulse", "FVM_PULSE_LISTEN_PASSWORD": MISSPELT}
+    texts["client"] = await said(await started(*listen, command="indicators", **wrong))
+    texts["log"] = await said_until_stopped(process, 0)
+    assert "does not let us in" in texts["client"]
     assert found(texts) == []

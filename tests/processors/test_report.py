@@ -10,6 +10,7 @@ import pytest
 from processors.doctor import Finding
 from processors.report import fetch, print_findings, print_indicators
 from streams.errors import StoreFault
+from streams.listening import Door
 from streams.values import Listen
 
 ROW = """{"title": "Gas share", "unit": "ratio", "state": "warning", "watched_window": "24h",
@@ -45,7 +46,7 @@ def test_table_of_indicators(serve: list[tuple[int, str]], capsys: pytest.Captur
     monkeypatch.setenv("COLUMNS", "160")
     listen = Listen("127.0.0.1", serve[0][0])
     serve.append((200, f'{{"networks": [{{"network": "mainnet", "age_seconds": 30, "indicators": [{ROW}]}}]}}'))
-    print_indicators(fetch(listen))
+    print_indicators(fetch(listen, Door()))
     printed = capsys.readouterr().out
     assert "mainnet, newest tipset 30 s old" in printed
     for part in ("Gas share", "24h", "25.00 %", "warning below 30.00 %"):
@@ -92,7 +93,7 @@ def test_answers_that_are_none(status: int, body: str, sentence: str, serve: lis
     listen = Listen("127.0.0.1", serve[0][0])
     serve.append((status, body))
     with pytest.raises(StoreFault) as caught:
-        fetch(listen)
+        fetch(listen, Door())
     assert sentence in str(caught.value)
 
 
