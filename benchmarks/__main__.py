@@ -13,6 +13,7 @@ from rich.console import Console
 
 from benchmarks.backfill import EPOCHS, backfill
 from benchmarks.decoding import decoding
+from benchmarks.flood import flood
 from benchmarks.kafka import kafka
 from benchmarks.latency import latency
 from benchmarks.measure import Report, machine, show
@@ -54,12 +55,17 @@ async def _backfill(given: argparse.Namespace, size: Size) -> list[Report]:
     return await backfill(size, given.epochs, lambda what: progress.print(what, style="dim"))
 
 
+async def _flood(_: argparse.Namespace, size: Size) -> list[Report]:
+    progress = Console(stderr=True)
+    return await flood(size, tell=lambda what: progress.print(what, style="dim"))
+
+
 async def _soak(given: argparse.Namespace, size: Size) -> list[Report]:
     progress = Console(stderr=True)
     return await soak(size, Pace(whole=60.0 * given.minutes), lambda what: progress.print(what, style="dim"))
 
 
-SELDOM = frozenset({"soak"})
+SELDOM = frozenset({"flood", "soak"})
 """What takes so long that it is to be asked for by name."""
 BENCHMARKS: dict[str, Benchmark] = {
     "throughput": _throughput,
@@ -68,6 +74,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "backfill": _backfill,
     "memory": _memory,
     "kafka": _kafka,
+    "flood": _flood,
     "soak": _soak,
 }
 
@@ -75,7 +82,7 @@ BENCHMARKS: dict[str, Benchmark] = {
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line, with `--full` worked into `tipsets`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure, as ratios in one run.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which of {', '.join(BENCHMARKS)}; all but the soak if none is given")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which of {', '.join(BENCHMARKS)}; all but the last two if none is given")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     parser.add_argument("--tipsets", type=int, default=SHORT_FILL_TIPSETS, metavar="N", help="how many to fill Redis with (%(default)s)")
     parser.add_argument("--epochs", type=int, default=EPOCHS, metavar="N", help="how many to backfill (%(default)s)")

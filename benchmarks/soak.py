@@ -68,20 +68,25 @@ class Deployment:
     kills: int = 0
     rows: list[dict[str, Value]] = field(default_factory=list)
     _running: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
+    _whole: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while one of them is killed and not started yet."""
 
     async def start(self, name: str) -> None:
         """Start one of them."""
         with self.log.open("ab") as said:
             self._running[name] = await asyncio.create_subprocess_exec(COMMAND, *self.commands[name], stdout=said, stderr=said)
 
-    async def kill_in_turn(self, seconds: float) -> None:
-        """SIGKILL one of them every so many seconds, and start it again."""
+    async def kill_in_turn(self, seconds: float, over: asyncio.Event) -> None:
+        """SIGKILL one of them every so many seconds, and start it again, until it is over."""
         for name in itertools.cycle(self.commands):
-            await asyncio.sleep(seconds)
-            self._running[name].kill()
-            await self._running[name].wait()
-            self.kills += 1
-            await self.start(name)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), seconds)
+                return
+            async with self._whole:
+                self._running[name].kill()
+                await self._running[name].wait()
+                self.kills += 1
+                await self.start(name)
 
     async def look(self, minutes: float) -> None:
         """A row of how much memory everybody has.
@@ -90,28 +95,38 @@ class Deployment:
             RuntimeError: one of them ended by itself.
         """
         row: dict[str, Value] = {"minutes": minutes, "epochs": None, "kills": self.kills}
-        for name, process in self._running.items():
-            if process.returncode is not None:
-                raise RuntimeError(f"{self.name}: {name} ended with {process.returncode}: {self.log.read_text(errors='replace')[-2000:]}")
-            row[f"{name}_mib"] = psutil.Process(process.pid).memory_info().rss / MIB
+        async with self._whole:
+            for name, process in self._running.items():
+                if process.returncode is not None:
+                    said = self.log.read_text(errors="replace")[-2000:]
+                    raise RuntimeError(f"{self.name}: {name} ended with {process.returncode}: {said}")
+                row[f"{name}_mib"] = psutil.Process(process.pid).memory_info().rss / MIB
         row |= dict.fromkeys(("redis_used_mib", "redis_resident_mib"))
         with suppress(RedisError, OSError, StoreFault):
             if (socket := self.socket()) is not None:
                 async with Redis(unix_socket_path=str(socket)) as redis:
                     info = await cast("Any", redis).info()
-                    row["redis_used_mib"] = info["used_memory"] / MIB
-                    row["redis_resident_mib"] = psutil.Process(info["process_id"]).memory_info().rss / MIB
-                    reading = (await Store(redis, NETWORK).snapshot()).streams.get("tipsets", StreamReading())
-                    row["epochs"] = (reading.head or FIRST_HEAD) - FIRST_HEAD
+                row["redis_used_mib"] = info["used_memory"] / MIB
+                row["redis_resident_mib"] = psutil.Process(info["process_id"]).memory_info().rss / MIB
+                row["epochs"] = await self.epochs()
         self.rows.append(row)
+
+    async def epochs(self) -> int:
+        """How far the chain has come that is processed; 0 while nobody can say."""
+        with suppress(RedisError, OSError, StoreFault):
+            return ((await self._tipsets()).head or FIRST_HEAD) - FIRST_HEAD
+        return 0
+
+    async def _tipsets(self) -> StreamReading:
+        socket = self.socket()
+        if socket is None:
+            return StreamReading()
+        async with Redis(unix_socket_path=str(socket)) as redis:
+            return (await Store(redis, NETWORK).snapshot()).streams.get("tipsets", StreamReading())
 
     async def is_right(self, chain: BusyChain, messages: int) -> bool:
         """Whether every window knows all of its epochs and has counted each of their messages."""
-        socket = self.socket()
-        if socket is None:
-            return False
-        async with Redis(unix_socket_path=str(socket)) as redis:
-            reading = (await Store(redis, NETWORK).snapshot()).streams.get("tipsets", StreamReading())
+        reading = await self._tipsets()
         if reading.head is None:
             return False
         for name, epochs in WINDOWS.items():
@@ -168,12 +183,13 @@ async def soak(size: Size, pace: Pace, tell: Callable[[str], None] = lambda _: N
             for name in one.commands:
                 await one.start(name)
         await _soaked(deployments, pace, tell)
-        right = [await _comes_right(one, size) for one in deployments]
+        right = [await comes_right(one, BusyChain(size, bodies=1), size.messages) for one in deployments]
     return [_report(one, pace, size, right=fine) for one, fine in zip(deployments, right, strict=True)]
 
 
 async def _soaked(deployments: Sequence[Deployment], pace: Pace, tell: Callable[[str], None]) -> None:
-    killing = [asyncio.create_task(one.kill_in_turn(pace.kill)) for one in deployments]
+    over = asyncio.Event()
+    killing = [asyncio.create_task(one.kill_in_turn(pace.kill, over)) for one in deployments]
     start = time.monotonic()
     try:
         for number in itertools.count(1):
@@ -187,17 +203,16 @@ async def _soaked(deployments: Sequence[Deployment], pace: Pace, tell: Callable[
                 await one.look(number * pace.look / 60)
                 tell(f"{one.name}: " + ", ".join(f"{name} {value:,.1f}" for name, value in one.rows[-1].items() if value is not None))
     finally:
-        for task in killing:
-            task.cancel()
-        await asyncio.wait(killing)
+        over.set()
+        await asyncio.gather(*killing)
 
 
-async def _comes_right(deployment: Deployment, size: Size) -> bool:
-    """Whether all that was killed left no trace in the figures."""
-    chain, deadline = BusyChain(size, bodies=1), time.monotonic() + SETTLING_SECONDS
+async def comes_right(deployment: Deployment, chain: BusyChain, messages: int) -> bool:
+    """Whether its figures come to what the chain says."""
+    deadline = time.monotonic() + SETTLING_SECONDS
     while time.monotonic() < deadline:
         with suppress(StoreFault, RedisError, OSError):
-            if await deployment.is_right(chain, size.messages):
+            if await deployment.is_right(chain, messages):
                 return True
         await asyncio.sleep(0.2)
     return False

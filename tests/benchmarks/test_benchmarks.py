@@ -1,6 +1,7 @@
 """The benchmarks run and measure what they say; how fast anything is, is not looked at."""
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from benchmarks.backfill import BELOW_EPOCHS, backfill
 from benchmarks.bare import TOTALS, BareLoop
 from benchmarks.busy import BusyChain
 from benchmarks.decoding import decoding
+from benchmarks.flood import flood
 from benchmarks.latency import latency
 from benchmarks.measure import Report, Rounds, percentile, turned
 from benchmarks.memory import process_memory, redis_memory
@@ -143,7 +145,18 @@ async def test_a_soak() -> None:
     (report,) = await soak(TINY, Pace(whole=6.0, epoch=0.1, kill=3.0, look=2.0), kafka=False)
     assert len(report.rows) == 3
     assert any(name.endswith("_mib") for name in report.rows[0])
-    assert report.notes[-1] == "in the end every window is what the chain says, after 1 kills"
+    assert re.fullmatch("in the end every window is what the chain says, after [1-9] kills", report.notes[-1])
+
+
+async def test_a_flood() -> None:
+    """Every sender counts as the one address that it is, and the tipset with many logs is one like any other."""
+    (report,) = await flood(TINY, epochs=4, senders=50)
+    assert report.rows[-1]["epochs"] == 4
+    assert report.notes[0] == "50 new senders a tipset, 239 logs in the one in the middle"
+    addresses = int(report.notes[1].split()[6])
+    assert addresses >= 200
+    assert addresses % 50 == 0
+    assert report.notes[1].endswith("every window is what the chain says")
 
 
 def test_growth_is_of_the_medians() -> None:
