@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 from pydantic_settings import BaseSettings, NoDecode
 
 from streams import values
+from streams.dialects import spoken
 from streams.errors import UsageError
 
 Protocol: TypeAlias = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
@@ -81,27 +82,35 @@ class Brokers:
         return context
 
     async def refusal(self) -> UsageError | None:
-        """Why they will never let us in, as a sentence; None where they do, or where trying again may help."""
-        if self.protocol == "PLAINTEXT":
-            return None
+        """Why they will never let us in, as a sentence; None where one does, or where trying again may help."""
+        reasons = []
         for address in self.addresses:
-            try:
-                await self._knock(address)
-            except (KafkaError, OSError, TimeoutError) as error:
-                # What TLS says after the handshake ends the connection, and is the cause of an error of aiokafka.
-                reason = self._refused(address, error.__cause__ if isinstance(error.__cause__, ssl.SSLError) else error)
-                if reason is not None:
-                    return UsageError(reason)
-            else:
+            error = await self._knock(address)
+            reason = self._refused(address, error) or await self._misunderstood(address)
+            if error is None and reason is None:
                 return None
+            reasons += [reason] if reason is not None else []
+        return UsageError(reasons[0]) if reasons else None
+
+    async def _knock(self, address: str) -> BaseException | None:
+        """What keeps us from talking to this one."""
+        host, port = values.listen(address)
+        try:
+            connection = await create_conn(host, port, request_timeout_ms=int(LET_IN_SECONDS * 1000), **self._security())
+        except (KafkaError, OSError, TimeoutError) as error:
+            # What TLS says after the handshake ends the connection, and is the cause of an error of aiokafka.
+            return error.__cause__ if isinstance(error.__cause__, ssl.SSLError) else error
+        await connection.close()
         return None
 
-    async def _knock(self, address: str) -> None:
-        host, port = values.listen(address)
-        connection = await create_conn(host, port, request_timeout_ms=int(LET_IN_SECONDS * 1000), **self._security())
-        await connection.close()
+    async def _misunderstood(self, address: str) -> str | None:
+        """What is spoken there, where it is not what we speak. Who comes without a name is let in by all, and then not heard."""
+        dialect = await spoken(*values.listen(address))
+        if dialect is None or dialect.is_spoken_by(self.protocol):
+            return None
+        return f"kafka_security_protocol: {address} does not speak {self.protocol}: it speaks {dialect}"
 
-    def _refused(self, address: str, error: BaseException) -> str | None:
+    def _refused(self, address: str, error: BaseException | None) -> str | None:
         match error:
             case SaslAuthenticationFailed():
                 return f"kafka_username: {address} does not let {self.username!r} in with this password ({self.mechanism})"

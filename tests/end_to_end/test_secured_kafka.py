@@ -139,3 +139,19 @@ async def test_a_wrong_password(kafka: Broker, redis_socket: str, tmp_path: Path
     assert found == code, said
     assert f"does not let 'pulse' in with this password ({mechanism})" in said
     assert WRONG not in said
+
+
+@pytest.mark.parametrize("command,code", [("follow", 2), ("worker", 2), ("doctor", 1)])
+@pytest.mark.parametrize("tls", [True, False], ids=["tls-to-plain", "plain-to-tls"])
+async def test_another_protocol_than_the_listeners(
+    kafka: Broker, redis_socket: str, tmp_path: Path, command: str, code: int, tls: bool
+) -> None:
+    """What is set, and what is spoken there, instead of waiting for ever."""
+    port = kafka.port if tls else kafka.named_port
+    settings = kafka.named(kafka_brokers=f"127.0.0.1:{port}") if tls else {"kafka_brokers": f"127.0.0.1:{port}"}
+    flags = ("--config", str(written(tmp_path, settings)), "--redis-url", f"unix://{redis_socket}")
+    node = ("--node", "replay:devnet") if command != "worker" else ()
+    found, said = await ended(command, *flags, *node, *(("--listen", "127.0.0.1:0") if command != "doctor" else ()))
+    assert found == code, said
+    told = "does not speak SASL_SSL: it speaks PLAINTEXT" if tls else "does not speak PLAINTEXT: it speaks SASL_SSL (PLAIN, SCRAM-SHA-512)"
+    assert f"kafka_security_protocol: 127.0.0.1:{port} {told}" in said

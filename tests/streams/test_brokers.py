@@ -124,6 +124,13 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("named", {"mechanism": "SCRAM-SHA-256"}, "kafka_sasl_mechanism: {0} has no SCRAM-SHA-256: choose another"),
     ("named", {"kafka_ca_file": None}, "kafka_ca_file: the certificate of {0} is not trusted"),
     ("mutual", {"kafka_certificate_file": None}, "kafka_security_protocol: no TLS with {0}"),
+    ("plain", {"kafka_security_protocol": "SSL"}, "kafka_security_protocol: {0} does not speak SSL: it speaks PLAINTEXT"),
+    ("plain", NAMED, "kafka_security_protocol: {0} does not speak SASL_SSL: it speaks PLAINTEXT"),
+    (
+        "plain",
+        NAMED | {"kafka_security_protocol": "SASL_PLAINTEXT"},
+        "kafka_security_protocol: {0} does not speak SASL_PLAINTEXT: it speaks PLAINTEXT",
+    ),
 ]
 
 
@@ -132,7 +139,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 @pytest.mark.parametrize("listener,changes,sentence", REFUSED)
 async def test_a_broker_that_lets_us_not_in(kafka: Broker, listener: str, changes: dict[str, Any], sentence: str) -> None:
     """Nobody waits for what waiting does not mend: a sentence with broker, user and mechanism, without the password."""
-    brokers = load(getattr(kafka, listener)(**changes)).brokers
+    brokers = load({"kafka_brokers": kafka.address, **changes} if listener == "plain" else getattr(kafka, listener)(**changes)).brokers
     with pytest.raises(UsageError) as caught:
         await topics.running_producer(brokers)
     assert sentence.format(brokers.addresses[0]) in str(caught.value)
@@ -141,9 +148,22 @@ async def test_a_broker_that_lets_us_not_in(kafka: Broker, listener: str, change
 
 @pytest.mark.kafka
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize("port,speaks", [("named_port", "SASL_SSL (PLAIN, SCRAM-SHA-512)"), ("mutual_port", "SSL or SASL_SSL")])
+async def test_a_broker_that_wants_tls(kafka: Broker, port: str, speaks: str) -> None:
+    """Who speaks plainly to it is told what it speaks; so is who does not say a name where one is asked for."""
+    address = f"127.0.0.1:{getattr(kafka, port)}"
+    given = [Brokers((address,))] + ([load(kafka.mutual(kafka_brokers=address)).brokers] if port == "named_port" else [])
+    for brokers in given:
+        with pytest.raises(UsageError) as caught:
+            await topics.running_producer(brokers)
+        assert str(caught.value) == f"kafka_security_protocol: {address} does not speak {brokers.protocol}: it speaks {speaks}"
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(120)
 async def test_what_may_pass_is_no_refusal(kafka: Broker) -> None:
-    """A broker that is not there, one that speaks no TLS, one of several that lets us in."""
+    """A broker that is not there, or one of several that lets us in, whatever the others say."""
     assert await load(kafka.named(kafka_brokers="127.0.0.1:1")).brokers.refusal() is None
-    assert await load(kafka.mutual(kafka_brokers=kafka.address)).brokers.refusal() is None
+    assert await Brokers((f"127.0.0.1:{kafka.named_port}", kafka.address)).refusal() is None
     assert await load(kafka.mutual(kafka_brokers=f"127.0.0.1:1,127.0.0.1:{kafka.mutual_port}")).brokers.refusal() is None
     assert await Brokers((kafka.address,)).refusal() is None
