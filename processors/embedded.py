@@ -18,8 +18,8 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -84,6 +84,16 @@ def find_server() -> Path:
         raise UsageError("redis_url: not set, and no valkey-server or redis-server is found: install one or set redis_url") from error
 
 
+@contextmanager
+def _writing(directory: Path) -> Iterator[None]:
+    """Whatever the file system refuses below `directory` is a fault of the store, told in one sentence."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or directory
+        raise StoreFault(f"embedded Redis: {where} can not be written ({error.strerror}): see whether its disk is full") from error
+
+
 def _directory(data_dir: Path) -> Path:
     directory = data_dir.absolute() / "redis"
     try:
@@ -133,9 +143,13 @@ def _take(data_dir: Path) -> IO[str]:
     file = _try_lock(data_dir / "lock")
     if file is None:
         raise UsageError(f"data_dir: {data_dir} is in use by process {holder(data_dir)}: stop it or choose another with --data-dir")
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()
+    try:
+        with _writing(data_dir / "lock"):
+            os.ftruncate(file.fileno(), 0)
+            os.pwrite(file.fileno(), str(os.getpid()).encode(), 0)
+    except StoreFault:
+        file.close()
+        raise
     return file
 
 
@@ -189,14 +203,16 @@ class EmbeddedRedis:
         """Start the server and wait until it has read its file.
 
         Raises:
-            StoreFault: it ended, with the last line that it said, or did not get ready in time.
+            StoreFault: it ended, with the last line that it said, did not get ready in time, or its files can not be written.
         """
-        config = self._directory / "redis.conf"
-        config.write_text(_CONFIG.format(socket=self._socket, directory=self._directory), encoding="utf-8")
-        said = self._directory / "redis.log"
-        if said.exists() and said.stat().st_size > LONGEST_LOG_BYTES:
-            said.replace(said.with_suffix(".log.1"))
-        with said.open("ab") as output:
+        config, said = self._directory / "redis.conf", self._directory / "redis.log"
+        with _writing(config):
+            config.write_text(_CONFIG.format(socket=self._socket, directory=self._directory), encoding="utf-8")
+        with _writing(said):
+            if said.exists() and said.stat().st_size > LONGEST_LOG_BYTES:
+                said.replace(said.with_suffix(".log.1"))
+            output = said.open("ab")
+        with output:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), str(self._lock.fileno())),
                 *(str(self._program), str(config)),
@@ -267,11 +283,12 @@ async def embedded_redis(data_dir: Path) -> AsyncIterator[EmbeddedRedis]:
 
     Raises:
         UsageError: another run holds `data_dir`, it can not be written, or there is no server to start.
-        StoreFault: the server does not start.
+        StoreFault: the server does not start, or the disk takes nothing.
     """
     directory = _directory(data_dir)
     with _take(directory.parent), await _take_over(directory / "lock") as lock:
-        sockets = _socket_directory(directory)
+        with _writing(directory):
+            sockets = _socket_directory(directory)
         server = EmbeddedRedis(directory, sockets / "redis.sock", lock)
         keeper: asyncio.Task[None] | None = None
         try:

@@ -154,6 +154,23 @@ async def test_broken_file_is_named(tmp_path: Path) -> None:
     assert holder(tmp_path) is None
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+async def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
+    """Files of ours that the disk does not take are named, and the lock is free again."""
+    directory = tmp_path / "redis"
+    directory.mkdir()
+    (directory / "redis.conf").symlink_to("/dev/full")
+    with pytest.raises(StoreFault, match=r"redis\.conf can not be written \(No space left on device\): see whether its disk is full$"):
+        async with embedded_redis(tmp_path):
+            pytest.fail("there is no server")
+    assert holder(tmp_path) is None
+    (tmp_path / "lock").unlink()
+    (tmp_path / "lock").symlink_to("/dev/full")
+    with pytest.raises(StoreFault, match=r"lock can not be written \("):
+        async with embedded_redis(tmp_path):
+            pytest.fail("there is no lock")
+
+
 async def test_directory_that_can_not_be_made(tmp_path: Path) -> None:
     """A file where the directory should be is the user's mistake."""
     (tmp_path / "file").write_text("", encoding="utf-8")
