@@ -35,12 +35,18 @@ _HOT_CODE = b"\x60\x80\x60\x40\x52" * 1000
 
 
 class Template:
-    """Text in which some words change: `words` in the order in which `filled` is given their values."""
+    """Text in which some hexadecimal words change: `words` in the order in which `filled` is given their values."""
 
     def __init__(self, text: bytes, words: Sequence[bytes]) -> None:
         place = {word: number for number, word in enumerate(words)}
-        self._pieces = re.split(b"(" + b"|".join(map(re.escape, words)) + b")", text)
-        self._order = [place[word] for word in self._pieces[1::2]]
+        self._pieces = [b""]
+        self._order: list[int] = []
+        for piece in re.split(b"(0x[0-9a-f]+)", text):
+            if piece in place:
+                self._order.append(place[piece])
+                self._pieces += (piece, b"")
+            else:
+                self._pieces[-1] += piece
 
     def filled(self, values: Sequence[bytes]) -> bytes:
         """The text with these in place of the words."""

@@ -29,9 +29,9 @@ PATIENCE = 5
 
 async def flood(size: Size, epochs: int = EPOCHS, senders: int = SENDERS, tell: Callable[[str], None] = lambda _: None) -> list[Report]:
     """One process with its private Redis at a node whose every sender is a new one; right in the end, or the report says not."""
-    size = replace(size, messages=senders, fevm_messages=senders, senders=senders, population=senders, null_rounds=0.0)
+    size = replace(size, messages=senders, fevm_messages=senders, senders=senders, population=4 * senders, null_rounds=0.0)
     events_at = {FIRST_HEAD + epochs // 2: LOGS * senders // SENDERS}
-    plan = Plan(size, head=FIRST_HEAD, pace_seconds=PACE_SECONDS, fresh=True, events_at=events_at)
+    plan = Plan(size, head=FIRST_HEAD, pace_seconds=PACE_SECONDS, fresh=True, events_at=events_at, bodies=2)
     with tempfile.TemporaryDirectory(prefix="pulse-") as folder:
         async with busy_node(plan) as node:
             deployment = embedded(node.url, Path(folder))

@@ -59,7 +59,8 @@ def policy(settings: Settings) -> Policy:
         look_back_epochs=settings.look_back_epochs,
         concurrency=settings.concurrency,
         stale_after_seconds=settings.stale_after_seconds,
-        traces=settings.traces == "auto",
+        traces=settings.traces != "off",
+        traces_of_history=settings.traces == "all",
         requests_per_second=settings.requests_per_second,
         # A quorum needs whom to ask.
         witnesses=max(settings.witnesses, settings.receipts_quorum - 1),

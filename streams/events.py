@@ -23,6 +23,7 @@ class Policy:
         incomplete_retries: how often receipts that seem incomplete are read again before they are published as such.
         incomplete_delay_seconds: the pause before the first of these; it doubles.
         traces: whether nodes are asked what ran inside of messages.
+        traces_of_history: whether they are for tipsets of the past, too.
         requests_per_second: how many requests one endpoint gets, None for as many as it answers.
         witnesses: how many endpoints are kept connected besides the leader, to be compared with it.
         compare_depth_epochs: how deep a tipset lies when witnesses are asked about it.
@@ -39,6 +40,7 @@ class Policy:
     incomplete_retries: int = 3
     incomplete_delay_seconds: float = 0.5
     traces: bool = True
+    traces_of_history: bool = False
     requests_per_second: float | None = None
     witnesses: int = 0
     compare_depth_epochs: int = 5

@@ -27,6 +27,7 @@ from streams.records import Hash
 from streams.retries import Retries
 from streams.rpc import RANGE_TOO_WIDE
 from streams.tasks import Fetch, Key, gather
+from streams.traces import Tracing
 from streams.wire import Cid
 
 PAST = frozenset(("past anchor", "past at", "past link", "past tipset"))
@@ -107,6 +108,9 @@ class History:
         """How many walks came to their end."""
         self.pace = Pace(2 * policy.concurrency)
         self._retries = Retries(policy.incomplete_retries, policy.incomplete_delay_seconds)
+        self._traces, self._traces_of_all = policy.traces, policy.traces_of_history
+        self._tracing = Tracing()
+        """Not the leader's: a node that has no traces of the past may have those of new tipsets."""
         self._rest_until = 0.0
         self.clear()
 
@@ -155,6 +159,7 @@ class History:
         self._running.clear()
         self._asked.clear()
         self._retries.clear()
+        self._tracing.dropped()
 
     def wake_at(self, now: float) -> float | None:
         """When something may be asked that may not be asked now."""
@@ -206,10 +211,15 @@ class History:
             if place >= self.pace.allowed:
                 break
             if link.hash not in self._assembled:
-                yield ("past tipset", link.hash), partial(assemble, link, above, memory, native=leader.native)
+                tracing = self._tracing if self._is_traced(link) else None
+                yield ("past tipset", link.hash), partial(assemble, link, above, memory, native=leader.native, tracing=tracing)
             above = link
         if not self._ended and len(self._path) < 2 * self.pace.allowed:
             yield from self._downwards(leader)
+
+    def _is_traced(self, link: Link) -> bool:
+        """The tipset on top is published already, with traces maybe, and may not lose them; the others would cost much."""
+        return self._traces and (self._traces_of_all or (self._hole is not None and link.hash == self._hole.above.hash))
 
     def _downwards(self, leader: Endpoint) -> Iterator[Question]:
         lowest, hole = self._path[-1], self._hole

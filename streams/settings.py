@@ -87,7 +87,7 @@ class Settings(ListenSettings, BrokerSettings):
     thresholds: dict[str, Threshold] = Field(default_factory=dict)
     preset: Literal["default", "article"] = "default"
     registry: Path | None = None
-    traces: Literal["auto", "off"] = "auto"
+    traces: Literal["auto", "all", "off"] = "auto"
     look_back_epochs: int = Field(default=2000, ge=0)
     supply_every_epochs: int = Field(default=20, ge=1, le=120)
     backfill: Annotated[str, AfterValidator(values.backfill)] = "auto"

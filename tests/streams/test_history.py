@@ -13,6 +13,7 @@ from streams.events import OutOfReach, Policy, Position
 from streams.history import History, Hole, Pace
 from streams.memory import Memory
 from streams.records import Rewind, TipsetRecord, stream_of
+from streams.tasks import Answered
 from tests.node.world import Node, World
 from tests.streams.test_follower import EMPTY, Harness, Registers
 
@@ -78,6 +79,35 @@ def test_a_first_start_fills_backwards(native: bool) -> None:
     heights = [record.height for record in one.taken if isinstance(record, TipsetRecord)]
     assert heights[1:] == sorted(heights[1:], reverse=True)
     assert all(one.known(height) for height in range(3, heights[0]))
+
+
+@pytest.mark.parametrize("of_history", [False, True])
+def test_what_is_published_again_keeps_its_traces(of_history: bool) -> None:
+    """The tipset on top of a hole is traced as before; those below it where traces of history are wanted, and else not."""
+    world = World()
+    world.advance(*[0] * 30)
+    one = filled(world, policy=Policy(traces_of_history=of_history))
+    one.settle(60)
+    one.check(world, since=1)
+    last = {record.height: record.traced for record in one.taken if isinstance(record, TipsetRecord)}
+    assert last.pop(max(last))
+    assert set(last.values()) == {of_history}
+
+
+@pytest.mark.parametrize("of_history", [False, True])
+def test_a_node_without_traces_of_the_past_is_not_asked_for_long(of_history: bool) -> None:
+    """Nor does that keep it from being asked about new tipsets."""
+    world = World()
+    world.advance(*[0] * 30)
+    one = filled(world, policy=Policy(traces_of_history=of_history))
+    one.nodes["a"].traces = False
+    one.settle(60)
+    assert len([event for event in one.events if isinstance(event, Answered) and event.method == "trace_block"]) < 2 * Policy().concurrency
+    one.nodes["a"].traces = True
+    world.advance(0)
+    one.tell("a", one.nodes["a"].see(world.head))
+    one.settle(20)
+    assert max((record.height, record.traced) for record in one.taken if isinstance(record, TipsetRecord))[1]
 
 
 def test_more_null_rounds_than_are_asked_for_at_once() -> None:
