@@ -163,7 +163,8 @@ async def _compare(settings: Settings, store: Store, node: Node, epochs: int) ->
     windows = {name: one.epochs for name, one in snapshot.streams["tipsets"].windows.items() if one.epochs <= epochs}
     if not windows:
         raise UsageError("--window: shorter than every configured window")
-    classifier = Classifier(Registry.load(settings.registry).for_chain(settings.chain_id or int(snapshot.latest.get("chain_id", 314))))
+    chain_id = settings.chain_id or int(snapshot.latest.get("chain_id", 314))
+    classifier = Classifier(Registry.load(settings.registry).for_chain(chain_id, snapshot.network))
     known = {address: classifier.classify(one).contract_class for address, one in (await store.load_contracts()).items()}
     floor = await _lowest(store, head, head - max(windows.values())) - 1
     chain = await _recount(node, block, floor, lambda address: known.get(address, "unknown"))
