@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from streams.brokers import Brokers
@@ -150,6 +151,13 @@ class Broker:
         """The same for clients of ours."""
         return Brokers((self.address,))
 
+    @property
+    def process(self) -> psutil.Process:
+        """What runs."""
+        if self._process is None:
+            raise RuntimeError("Kafka does not run")
+        return psutil.Process(self._process.pid)
+
     def named(self, **changes: Any) -> dict[str, Any]:
         """Settings for the listener that asks for a name and a password."""
         return secured.named(self.folder, self.named_port, **changes)
@@ -185,13 +193,12 @@ class Broker:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Connections stay open meanwhile, and nothing is answered."""
-        if self._process is None:
-            raise RuntimeError("Kafka does not run")
-        self._process.send_signal(signal.SIGSTOP)
+        process = self.process
+        process.send_signal(signal.SIGSTOP)
         try:
             yield
         finally:
-            self._process.send_signal(signal.SIGCONT)
+            process.send_signal(signal.SIGCONT)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Stop it; with SIGKILL as a machine that lost its power."""

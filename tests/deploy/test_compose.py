@@ -63,8 +63,59 @@ def test_a_profile_is_whole(profile: str) -> None:
                 found[1] for value in service["environment"].values() for found in re.finditer(r"(?:^|//)(\w+):\d{4}\b", value)
             } <= names
     assert "pulse" in names
-    config = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())
+    config = prometheus_config()
     assert {target.split(":")[0] for target in _targets(config)} <= {*names, "127.0.0.1"}
+
+
+def prometheus_config(name: str = "prometheus.yml") -> dict[str, Any]:
+    """One of Prometheus's configurations."""
+    found: dict[str, Any] = yaml.safe_load((DEPLOY / "prometheus" / name).read_text())
+    return found
+
+
+def test_with_tls_all_else_is_the_same() -> None:
+    """The two configurations of Prometheus differ in how our processes are reached, and in nothing else."""
+    plain, secured = prometheus_config(), prometheus_config("prometheus-tls.yml")
+    (ours,) = (job for job in secured["scrape_configs"] if job["job_name"] == "fvm-pulse")
+    assert (ours.pop("scheme"), ours.pop("tls_config")["server_name"]) == ("https", "pulse")
+    assert secured == plain
+
+
+@needs_compose
+def test_a_password_and_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They reach every process that serves, and Prometheus, as files; it comes with the configuration for TLS."""
+    make_certificates(tmp_path)
+    (tmp_path / "password").write_text("planted\n")
+    files = {"LISTEN_CERTIFICATE_FILE": "broker.pem", "LISTEN_KEY_FILE": "broker.pem", "LISTEN_PASSWORD_FILE": "password"}
+    found = resolved(*PROFILES, LISTEN_USERNAME="prometheus", **{key: str(tmp_path / name) for key, name in files.items()})
+    for service in found["services"].values():
+        mounted = {one["target"]: found["secrets"][one["source"]]["file"] for one in service.get("secrets", [])}
+        if service["image"] != OURS:
+            continue
+        with monkeypatch.context() as inside:
+            for key, value in service["environment"].items():
+                if key.startswith("FVM_PULSE_LISTEN"):
+                    inside.setenv(key, mounted.get(value, value or ""))
+            door = load().door
+        assert (door.username, door.lets_in("Basic cHJvbWV0aGV1czpwbGFudGVk"), door.server() is None) == ("prometheus", True, False)
+    prometheus = found["services"]["prometheus"]
+    assert "--config.file=/etc/prometheus/prometheus-tls.yml" in prometheus["command"]
+    assert {one["target"] for one in prometheus["secrets"]} == {"/run/secrets/listen-password", "/run/secrets/listen-certificate"}
+
+
+@needs_compose
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_example_can_be_used_as_it_is(profile: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy of `.env.example` that nobody edited changes nothing, and every process accepts its settings."""
+    example = dict(line.split("=", 1) for line in (DEPLOY / ".env.example").read_text().splitlines() if re.match("[A-Z_]+=", line))
+    found = resolved(profile, **{key: value for key, value in example.items() if key != "COMPOSE_PROFILES"})
+    assert found == resolved(profile)
+    for service in found["services"].values():
+        if service["image"] == OURS:
+            with monkeypatch.context() as inside:
+                for key, value in service["environment"].items():
+                    inside.setenv(key, "" if key == "FVM_PULSE_TOKEN_FILES" else value or "")
+                assert load().door.scheme == "http"
 
 
 def _targets(config: dict[str, Any]) -> Iterator[str]:
@@ -115,7 +166,7 @@ def test_a_secured_kafka(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             settings = load()
         assert (str(settings.brokers), settings.brokers.username, settings.secrets) == ("k:9093", "pulse", ("planted",))
         assert settings.brokers.ca_file == tmp_path / "ca.pem"
-    assert not [key for key in found["services"]["exporter"]["environment"] if "PASSWORD" in key]
+    assert not [key for key in found["services"]["exporter"]["environment"] if "KAFKA_PASSWORD" in key]
 
 
 @needs_compose
@@ -134,8 +185,8 @@ def test_the_example_names_every_variable() -> None:
     """`.env.example` and the compose file know the same variables, with the same defaults."""
     text = (DEPLOY / "compose.yaml").read_text()
     # ${NAME:-default}, and ${NAME:+instead} where only whether it is set counts.
-    used = {found[1]: "" for found in re.finditer(r"\$\{([A-Z_]+):\+", text)}
-    used |= {found[1]: found[2] for found in re.finditer(r"\$\{([A-Z_]+):-([^}]*)\}", text)}
+    used = {found[1]: found[2] for found in re.finditer(r"\$\{([A-Z_]+):-([^}]*)\}", text)}
+    used |= {found[1]: "" for found in re.finditer(r"\$\{([A-Z_]+):\+", text)}
     named = dict(line.split("=", 1) for line in (DEPLOY / ".env.example").read_text().splitlines() if re.match("[A-Z_]+=", line))
     assert named.pop("COMPOSE_PROFILES") == "embedded"
     assert used == named

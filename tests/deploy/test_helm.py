@@ -32,6 +32,8 @@ needs_helm = pytest.mark.skipif(HELM is None, reason="Helm is missing: go instal
 
 DISTRIBUTED = ("mode=distributed", "redis.url=redis://redis:6379/0", "kafka.brokers[0]=kafka:9092")
 WATCHED = ("serviceMonitor.enabled=true", "prometheusRule.enabled=true", "dashboards.enabled=true")
+OF_SECRETS = {"FVM_PULSE_REDIS_URL": "redis://secret:6379/0", "FVM_PULSE_LISTEN_USERNAME": "prometheus"}
+"""What variables are that come out of a secret."""
 CASES = {
     "embedded": (),
     "embedded, everything": (
@@ -39,6 +41,7 @@ CASES = {
         "tokens.existingSecret=tokens",
         "embedded.persistence.storageClass=fast",
         f"image.digest=sha256:{'a' * 64}",
+        *("listen.existingSecret=listen", "listen.tls.existingSecret=listen-tls"),
     ),
     "distributed": DISTRIBUTED,
     "distributed, everything": (
@@ -46,6 +49,7 @@ CASES = {
         *("tokens.nodes={own,spare}", "nodeSelector.disk=ssd", "podAnnotations.team=chain", "imagePullSecrets[0].name=pull"),
         *("kafka.securityProtocol=SASL_SSL", "kafka.username=pulse", "kafka.existingSecret=kafka"),
         *("kafka.tls.existingSecret=kafka-tls", "kafka.tls.clientCertificate=true"),
+        *("listen.existingSecret=listen", "listen.tls.existingSecret=listen-tls", "listen.tls.serverName=pulse.example.org"),
         *("networkPolicy.from[0].podSelector.matchLabels.app=prometheus", "networkPolicy.egress[0].ports[0].port=6379"),
     ),
 }
@@ -122,7 +126,8 @@ def test_pods_may_do_nothing_special(case: str) -> None:
                 "capabilities": {"drop": ["ALL"]},
             }
             assert "memory" in container["resources"]["limits"]
-            assert {container[f"{kind}Probe"]["httpGet"]["port"] for kind in ("liveness", "readiness", "startup")} == {"http"}
+            probes = [container[f"{kind}Probe"]["httpGet"] for kind in ("liveness", "readiness", "startup")]
+            assert probes == [{"path": "/healthz", "port": "http", **({"scheme": "HTTPS"} if "everything" in case else {})}] * 3
             mounted = {mount["name"] for mount in container["volumeMounts"]}
             claims = {"data"} if case.startswith("embedded") else set()
             assert mounted == {volume["name"] for volume in pod["spec"]["volumes"]} | claims
@@ -161,7 +166,7 @@ def test_settings_are_accepted(case: str, tmp_path: Path, monkeypatch: pytest.Mo
     for pod in pods(objects):
         (container,) = pod["spec"]["containers"]
         for one in container["env"]:
-            value = one.get("value", "redis://secret:6379/0")
+            value = one.get("value", OF_SECRETS.get(one["name"], ""))
             value = value.replace("/etc/fvm-pulse", str(tmp_path))
             value = re.sub("/run/secrets/[a-z-]+", str(tmp_path), value)
             monkeypatch.setenv(one["name"], value.replace("node1=", "own="))
@@ -173,6 +178,9 @@ def test_settings_are_accepted(case: str, tmp_path: Path, monkeypatch: pytest.Mo
         assert {node.name for node in settings.nodes if node.token} == wanted
         secured = case == "distributed, everything" and container["args"][0] != "export"
         assert (settings.brokers.password is not None, settings.brokers.key_file is not None) == (secured, secured)
+        guarded = "everything" in case
+        assert (settings.door.scheme, settings.door.authorization is not None) == ("https" if guarded else "http", guarded)
+        assert (settings.door.server() is not None) == guarded
         for one in container["env"]:
             monkeypatch.delenv(one["name"])
 
@@ -182,7 +190,11 @@ def test_the_operator_gets_rules_and_targets() -> None:
     """The rules are those of the files and pass promtool; the job has the name that they know; dashboards are whole."""
     objects = rendered(*CASES["distributed, everything"])
     (monitor,) = of_kind(objects, "ServiceMonitor").values()
-    assert monitor["spec"]["endpoints"][0]["relabelings"] == [{"targetLabel": "job", "replacement": "fvm-pulse"}]
+    (endpoint,) = monitor["spec"]["endpoints"]
+    assert endpoint["relabelings"] == [{"targetLabel": "job", "replacement": "fvm-pulse"}]
+    assert endpoint["scheme"] == "https"
+    assert endpoint["tlsConfig"] == {"ca": {"secret": {"name": "listen-tls", "key": "ca.crt"}}, "serverName": "pulse.example.org"}
+    assert endpoint["basicAuth"] == {key: {"name": "listen", "key": key} for key in ("username", "password")}
     services = of_kind(objects, "Service").values()
     chosen = [one for one in services if monitor["spec"]["selector"]["matchLabels"].items() <= one["metadata"]["labels"].items()]
     assert [one["metadata"]["name"] for one in chosen] == ["pulse-fvm-pulse-metrics"]
@@ -195,6 +207,17 @@ def test_the_operator_gets_rules_and_targets() -> None:
         assert found["data"][path.name] == path.read_text().strip("\n")
         assert len(found["data"][path.name]) < LARGEST_CONFIGMAP_BYTES
         assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+
+
+@needs_helm
+def test_the_operator_scrapes_as_processes_serve() -> None:
+    """In plain text and without a name where nothing is said; by the name of the service where the certificate's is not."""
+    (plain,) = of_kind(rendered(*WATCHED), "ServiceMonitor")["pulse-fvm-pulse"]["spec"]["endpoints"]
+    assert not plain.keys() & {"scheme", "tlsConfig", "basicAuth"}
+    monitors = of_kind(rendered(*WATCHED, "listen.tls.existingSecret=tls"), "ServiceMonitor")
+    (secured,) = monitors["pulse-fvm-pulse"]["spec"]["endpoints"]
+    assert secured["tlsConfig"]["serverName"] == "pulse-fvm-pulse.default.svc"
+    assert "basicAuth" not in secured
 
 
 @needs_helm
@@ -229,6 +252,8 @@ def test_workers_scale_by_lag() -> None:
         ((*DISTRIBUTED, "kafka.securityProtocol=SASL_SSL", "kafka.username=me"), "kafka.username and kafka.existingSecret are needed"),
         ((*DISTRIBUTED, "kafka.tls.existingSecret=tls"), "set kafka.securityProtocol to SSL or SASL_SSL"),
         ((*DISTRIBUTED, "kafka.securityProtocol=SSL", "kafka.tls.clientCertificate=true"), "kafka.tls.existingSecret is needed"),
+        (("listen.tls.serverName=pulse",), "listen.tls.existingSecret is needed"),
+        (("listen.password=planted",), "password"),
         (("mode=distributed",), "redis.url or redis.existingSecret is needed"),
         (("mode=distributed", "redis.url=redis://r"), "kafka.brokers is needed"),
     ],

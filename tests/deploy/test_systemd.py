@@ -33,6 +33,10 @@ def installed(tmp_path: Path) -> Path:
     for name in ("fvm-pulse-follow.service", "fvm-pulse-worker@.service"):
         (tmp_path / f"{name}.d").mkdir(exist_ok=True)
         shutil.copy(UNITS / "kafka-password.conf", tmp_path / f"{name}.d")
+    for name in NAMES:
+        (tmp_path / f"{name}.d").mkdir(exist_ok=True)
+        for drop_in in ("listen-password.conf", "listen-tls.conf"):
+            shutil.copy(UNITS / drop_in, tmp_path / f"{name}.d")
     return tmp_path
 
 

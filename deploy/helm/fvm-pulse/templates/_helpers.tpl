@@ -25,6 +25,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- $publishes := has .command (list "follow" "worker") -}}
 {{- $sasl := and $publishes (hasPrefix "SASL" $kafka.securityProtocol) -}}
 {{- $tls := and $publishes $kafka.tls.existingSecret -}}
+{{- $listen := $values.listen -}}
+{{- $probe := dict "path" "/healthz" "port" "http" -}}
+{{- if $listen.tls.existingSecret }}{{ $probe = set $probe "scheme" "HTTPS" }}{{ end -}}
 {{- $tokens := and $values.tokens.existingSecret (has .command (list "run" "follow")) -}}
 metadata:
   labels:
@@ -96,6 +99,16 @@ spec:
         - {name: FVM_PULSE_KAFKA_KEY_FILE, value: /run/secrets/kafka-tls/tls.key}
         {{- end }}
         {{- end }}
+        {{- if $listen.existingSecret }}
+        - name: FVM_PULSE_LISTEN_USERNAME
+          valueFrom:
+            secretKeyRef: {name: {{ $listen.existingSecret }}, key: username}
+        - {name: FVM_PULSE_LISTEN_PASSWORD_FILE, value: /run/secrets/listen/password}
+        {{- end }}
+        {{- if $listen.tls.existingSecret }}
+        - {name: FVM_PULSE_LISTEN_CERTIFICATE_FILE, value: /run/secrets/listen-tls/tls.crt}
+        - {name: FVM_PULSE_LISTEN_KEY_FILE, value: /run/secrets/listen-tls/tls.key}
+        {{- end }}
         {{- if $tokens }}
         {{- $files := list }}
         {{- range $values.tokens.nodes }}{{ $files = append $files (printf "%s=/run/secrets/fvm-pulse/%s" . .) }}{{ end }}
@@ -105,17 +118,17 @@ spec:
         - {name: http, containerPort: 9464}
       # alive says nothing of Redis or the node: starting again would mend neither
       livenessProbe:
-        httpGet: {path: /healthz, port: http}
+        httpGet: {{ toJson $probe }}
         periodSeconds: 20
         timeoutSeconds: 5
         failureThreshold: 3
       startupProbe:
-        httpGet: {path: /healthz, port: http}
+        httpGet: {{ toJson $probe }}
         periodSeconds: 2
         failureThreshold: 60
       # not /readyz: the page must stay reachable when it has to say that the node or Redis is away
       readinessProbe:
-        httpGet: {path: /healthz, port: http}
+        httpGet: {{ toJson $probe }}
         periodSeconds: 10
         timeoutSeconds: 6
       resources: {{ toYaml .resources | nindent 8 }}
@@ -135,6 +148,12 @@ spec:
         {{- end }}
         {{- if $tls }}
         - {name: kafka-tls, mountPath: /run/secrets/kafka-tls, readOnly: true}
+        {{- end }}
+        {{- if $listen.existingSecret }}
+        - {name: listen, mountPath: /run/secrets/listen, readOnly: true}
+        {{- end }}
+        {{- if $listen.tls.existingSecret }}
+        - {name: listen-tls, mountPath: /run/secrets/listen-tls, readOnly: true}
         {{- end }}
   volumes:
     - name: config
@@ -163,5 +182,16 @@ spec:
     {{- if $tls }}
     - name: kafka-tls
       secret: {secretName: {{ $kafka.tls.existingSecret }}, defaultMode: 0440}
+    {{- end }}
+    {{- if $listen.existingSecret }}
+    - name: listen
+      secret:
+        secretName: {{ $listen.existingSecret }}
+        defaultMode: 0440
+        items: [{key: password, path: password}]
+    {{- end }}
+    {{- if $listen.tls.existingSecret }}
+    - name: listen-tls
+      secret: {secretName: {{ $listen.tls.existingSecret }}, defaultMode: 0440}
     {{- end }}
 {{- end }}
