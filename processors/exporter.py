@@ -110,8 +110,9 @@ class Exporter:
 
     async def _remember(self) -> None:
         while self._watches:
-            for snapshot in await self._snapshots() or ():
-                self._trail.note(snapshot.network, standings(snapshot, self._watches), self._clock())
+            snapshots, now = await self._snapshots() or (), self._clock()
+            for snapshot in snapshots:
+                self._trail.note(snapshot.network, standings(snapshot, self._watches, now), now)
             await asyncio.sleep(self._trail.every_seconds)
 
     async def serve(self, host: str, port: int, door: Door | None = None) -> web.AppRunner:

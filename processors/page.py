@@ -21,14 +21,15 @@ REFRESH_SECONDS = 30
 SILENT_SECONDS = 60.0
 """A follower that has not spoken for so long may be gone."""
 
-WORST_FIRST: tuple[State, ...] = ("critical", "warning", "info", "partial", "unknown", "ok")
+WORST_FIRST: tuple[State, ...] = ("critical", "warning", "stale", "info", "filling", "unavailable", "ok")
 WORDS: dict[State, str] = {
     "ok": "● ok",
     "info": "○ short of goal",
     "warning": "▲ warning",
     "critical": "■ critical",
-    "partial": "◔ filling",
-    "unknown": "— not known",
+    "stale": "◌ stale",
+    "filling": "◔ filling",
+    "unavailable": "— unavailable",
 }
 
 
@@ -91,7 +92,7 @@ def render(
 
 
 def _network(snapshot: Snapshot, watches: Sequence[Watch], trail: Trail, now: float) -> str:
-    found = standings(snapshot, watches)
+    found = standings(snapshot, watches, now)
     groups = {group: [standing for standing in found if standing.group == group] for group in GROUPS}
     cards = "".join(_group(GROUPS[group], members, snapshot.network, trail) for group, members in groups.items() if members)
     told = _account(snapshot)
@@ -103,11 +104,14 @@ def _network(snapshot: Snapshot, watches: Sequence[Watch], trail: Trail, now: fl
 
 
 def _group(title: str, members: Sequence[Standing], network: str, trail: Trail) -> str:
-    """A group's cards; those that have nothing to tell are folded away under their names."""
+    """A group's cards; those that have nothing to tell are folded away, each under why that is."""
     told = [one for one in members if _tells(one)]
     silent = [one for one in members if not _tells(one)]
-    names = escape(", ".join(one.title for one in silent))
-    folded = f"<details><summary>{WORDS['unknown']}: {names}</summary>{_cards(silent, network, trail)}</details>" if silent else ""
+    folded = ""
+    for state in dict.fromkeys(one.state for one in silent):
+        ones = [one for one in silent if one.state == state]
+        names = escape(", ".join(one.title for one in ones))
+        folded += f"<details><summary>{WORDS[state]}: {names}</summary>{_cards(ones, network, trail)}</details>"
     return f"<h3>{escape(title)}</h3>{_cards(told, network, trail) if told else ''}{folded}"
 
 
@@ -147,8 +151,8 @@ def _card(standing: Standing, points: Sequence[Point]) -> str:
     ]
     if standing.goal is not None:
         notes.append(f"article: {number(standing.goal, standing.unit)}")
-    if standing.state == "partial" and figure:
-        notes.insert(0, f"{number(figure.coverage, 'ratio')} of the window is known")
+    if told := remark(standing.state, standing.reason, standing.coverage, standing.age_seconds):
+        notes.insert(0, told)
     others = [
         f"{other.window} {number(other.value, standing.unit)}"
         for other in standing.figures.values()
@@ -162,6 +166,14 @@ def _card(standing: Standing, points: Sequence[Point]) -> str:
         f'<div class="figure"><b>{number(value, standing.unit)}</b> <small>{escape(standing.window)}</small></div>'
         f"{sparkline(points, levels, escape(span))}<ul>{lines}</ul></article>"
     )
+
+
+def remark(state: State | str, reason: str | None, coverage: float | None, age_seconds: float | None) -> str:
+    """Why an indicator in this state is not judged, in words; empty for one that is."""
+    if state == "stale":
+        return f"{age(age_seconds)} old"
+    share = f"{number(coverage, 'ratio')} known" if state == "filling" and coverage is not None else ""
+    return ": ".join(part for part in (share, reason) if part)
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

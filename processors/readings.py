@@ -77,11 +77,13 @@ class StateReading:
         head: the newest height with a sample, None if there is none.
         latest: the newest sample of each name, not older than 120 epochs.
         past: by epochs back (2880, 20160, 86400, 259200), the nearest sample of each name at or before that height, if one is near.
+        since: the lowest height that was ever sampled, None if there is none.
     """
 
     head: int | None = None
     latest: Mapping[str, Sample] = field(default_factory=dict)
     past: Mapping[int, Mapping[str, Sample]] = field(default_factory=dict)
+    since: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

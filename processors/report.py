@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
@@ -14,7 +15,7 @@ from rich.text import Text
 from processors.audit import Audit
 from processors.catalogue import INDICATORS
 from processors.doctor import Finding
-from processors.page import age, number
+from processors.page import age, number, remark
 from processors.readings import Snapshot
 from processors.standings import as_json
 from processors.thresholds import watches
@@ -23,7 +24,9 @@ from streams.listening import Door
 from streams.settings import Settings
 from streams.values import Listen
 
-_COLOURS = {"ok": "green", "note": "yellow", "failed": "red", "info": "blue", "warning": "yellow", "critical": "red"}
+WIDE = 10_000
+"""Characters of a line where nobody looks at a terminal."""
+_COLOURS = {"ok": "green", "note": "yellow", "failed": "red", "info": "blue", "stale": "red", "warning": "yellow", "critical": "red"}
 
 
 def fetch(listen: Listen, door: Door) -> dict[str, Any]:
@@ -68,7 +71,7 @@ def print_json(found: dict[str, Any]) -> None:
 
 def print_indicators(found: dict[str, Any]) -> None:
     """A table for each network."""
-    console = Console()
+    console = _console()
     if not found["networks"]:
         console.print("nothing is processed yet")
     for network in found["networks"]:
@@ -77,72 +80,67 @@ def print_indicators(found: dict[str, Any]) -> None:
             console.print(_unknown(unknown))
 
 
-def _indicators(network: dict[str, Any]) -> Table:
-    title = f"{network['network']}, newest tipset {age(network['age_seconds'])} old"
-    caption = "state, and how much of the window is covered where that is not all"
-    table = Table(title=title, title_justify="left", caption_justify="left", caption=caption, show_edge=False)
-    table.add_column("indicator", ratio=3)
-    table.add_column("window", no_wrap=True)
-    table.add_column("value", justify="right", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    table.add_column("alerts and trend", ratio=2)
-    for row in network["indicators"]:
-        levels = [f"{level['severity']} {level['bound']} {number(level['value'], row['unit'])}" for level in row["thresholds"]]
-        for window, figure in _shown(row):
-            trend = [_trend(row["trend"])] if row.get("trend") and window == row["watched_window"] else []
-            table.add_row(
-                row["title"],
-                window,
-                number(figure["value"], row["unit"]),
-                Text(_state(row["state"], figure["coverage"]), style=_COLOURS.get(row["state"], "dim")),
-                "\n".join([*levels, *trend]),
-            )
+def _console() -> Console:
+    """The terminal; whoever reads a pipe or a file gets whole lines, however long."""
+    return Console() if sys.stdout.isatty() else Console(width=WIDE)
+
+
+def _table(title: str, *headings: str, right: Iterable[str] = ()) -> Table:
+    """A table whose cells fold on a terminal; `right` are headings of figures."""
+    table = Table(title=title or None, title_justify="left", show_edge=False)
+    for heading in headings:
+        table.add_column(heading, overflow="fold", justify="right" if heading in right else "left")
     return table
 
 
-def _state(state: str, coverage: float | None) -> str:
-    return f"{state} {number(coverage, 'ratio')}" if coverage is not None and coverage < 1 else state
+def _indicators(network: dict[str, Any]) -> Table:
+    title = f"{network['network']}, newest tipset {age(network['age_seconds'])} old"
+    table = _table(title, "indicator", "window", "value", "state", "why, trend, alerts", right=("value",))
+    for column in table.columns[1:4]:
+        column.no_wrap = True
+    for row in network["indicators"]:
+        watched = row["watched_window"]
+        figure = row["windows"].get(watched, {"value": None})
+        state = Text(row["state"], style=_COLOURS.get(row["state"], "dim"))
+        table.add_row(row["title"], watched, number(figure["value"], row["unit"]), state, "; ".join(_notes(row)))
+        for window, other in row["windows"].items() if figure["value"] is None else ():
+            if window != watched and other["value"] is not None:
+                share = remark("filling", None, other["coverage"], None) if other["coverage"] < 1 else ""
+                table.add_row("", window, number(other["value"], row["unit"]), Text("not watched", style="dim"), share)
+    return table
 
 
-def _trend(trend: dict[str, Any]) -> str:
-    return f"{trend['change'] * 100:+.1f} % of {trend['against']}"
+def _notes(row: dict[str, Any]) -> Iterator[str]:
+    if told := remark(row["state"], row.get("reason"), row.get("coverage"), row.get("age_seconds")):
+        yield told
+    if trend := row.get("trend"):
+        yield f"{trend['change'] * 100:+.1f} % of {trend['against']}"
+    for level in row["thresholds"]:
+        yield f"{level['severity']} {level['bound']} {number(level['value'], row['unit'])}"
 
 
 def _unknown(unknown: dict[str, Any]) -> Table:
     """Contracts that nothing tells anything about: candidates for the contracts file."""
-    table = Table(title=f"unknown contracts by gas, last {unknown['epochs']:,} epochs", title_justify="left")
-    table.add_column("contract")
-    table.add_column("gas", justify="right")
+    table = _table(f"unknown contracts by gas, last {unknown['epochs']:,} epochs", "contract", "gas", right=("gas",))
     for one in unknown["contracts"]:
         table.add_row(one["address"], number(one["gas"], "gas"))
     return table
 
 
-def _shown(row: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The watched window and its figure; where that window is not kept, every one that is."""
-    watched, windows = row["watched_window"], row["windows"]
-    if watched in windows or not windows:
-        yield watched, windows.get(watched) or {"value": None, "coverage": None}
-    else:
-        yield from windows.items()
-
-
 def print_findings(findings: Iterable[Finding]) -> None:
     """One line a finding, with what to do under those that are not well."""
-    table = Table(show_edge=False)
-    for heading in ("what", "check", "state", "found"):
-        table.add_column(heading, overflow="fold")
+    table = _table("", "what", "check", "state", "found")
     for finding in findings:
         found = Text(finding.detail)
         if finding.advice:
             found.append(f"\n→ {finding.advice}", style="italic")
         table.add_row(finding.subject, finding.check, Text(finding.outcome, style=_COLOURS[finding.outcome]), found)
-    Console().print(table)
+    _console().print(table)
 
 
 def print_inquiry(found: dict[str, Any]) -> None:
     """A contract's class, and what each rule found."""
-    console = Console()
+    console = _console()
     table = Table(show_edge=False, show_header=False)
     table.add_column(style="dim")
     table.add_column(overflow="fold")
@@ -157,9 +155,7 @@ def print_inquiry(found: dict[str, Any]) -> None:
     for name, value in rows.items():
         table.add_row(name, value)
     console.print(table)
-    tried = Table(title="rules in their order; the first that finds anything decides", title_justify="left")
-    for heading in ("rule", "class", "project", "found"):
-        tried.add_column(heading, overflow="fold")
+    tried = _table("rules in their order; the first that finds anything decides", "rule", "class", "project", "found")
     for rule in found["tried"]:
         tried.add_row(rule["rule"], rule["class"] or "—", rule["project"] or "—", rule["evidence"] or "nothing")
     console.print(tried)
@@ -170,11 +166,10 @@ def print_audit(outcome: Audit, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(asdict(outcome), indent=2))
         return
-    console = Console()
+    console = _console()
     if outcome.differences:
-        table = Table(title=f"{len(outcome.differences)} of {outcome.compared} figures differ", title_justify="left")
-        for heading in ("window", "figure", "held", "recounted"):
-            table.add_column(heading, justify="right" if heading in {"held", "recounted"} else "left")
+        title = f"{len(outcome.differences)} of {outcome.compared} figures differ"
+        table = _table(title, "window", "figure", "held", "recounted", right=("held", "recounted"))
         for one in outcome.differences:
             table.add_row(one.window, one.figure, str(one.held), str(one.recounted))
         console.print(table)

@@ -30,6 +30,9 @@ Unit: TypeAlias = Literal[
     "commands",
 ]
 
+Need: TypeAlias = Literal["power", "reward", "supply", "circulating", "pools", "price", "loans", "bridges", "payments", "before"]
+"""What a figure rests on beside the tipsets; `before` is the window of the same length just before."""
+
 GROUPS: dict[Group, str] = {
     "activity": "Activity",
     "gas": "Gas and burn",
@@ -49,7 +52,8 @@ class Row:
 
     `help` is one line for Prometheus, `definition` what is counted, `silent` what the figure does not say, `claim` what the
     article says about it (in other words than its own). Without `samples` the exporter itself knows the value. `counted`
-    figures are counts over the epochs of a window, so holes in it make them wrong; the others are read from the state.
+    figures are counts over the epochs of a window, so holes in it make them wrong; the others are read from the state. `needs` is what
+    must be there for a value, `stretch_epochs` how far back a figure without a window looks.
     """
 
     metric: str
@@ -64,6 +68,8 @@ class Row:
     claim: str = ""
     indicators: tuple[Indicator, ...] = ()
     counted: bool = True
+    needs: tuple[Need, ...] = ()
+    stretch_epochs: int = 0
 
     @property
     def chain(self) -> bool:

@@ -104,6 +104,7 @@ ACTIVITY = (
         group="activity",
         labels=("window",),
         samples=s.per_window(s.project_growth),
+        needs=("before",),
         definition="Active projects now over active projects then, less 1. Only where both windows are covered in full.",
         silent="A project that the contracts file learns of late looks new.",
         claim="Projects grow by 40 % a month on average.",

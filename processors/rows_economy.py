@@ -6,6 +6,7 @@ from processors.row import Row
 from processors.samples import ATTOFIL_PER_FIL
 from processors.state_samples import KINDS, VERSION, power_growth, ratio, smoothed_growth, staking_yield, value
 from processors.thresholds import Indicator, Threshold
+from processors.windows import DAY_EPOCHS
 
 _UPGRADES = "Absent while the stretch contains an upgrade that changed what the power means."
 _SUPPLY = "As StateVMCirculatingSupplyInternal has it; from the actors' states where the node does not serve that."
@@ -18,6 +19,7 @@ ECONOMY = (
         group="economy",
         labels=("kind",),
         samples=s.joined(*(value(f"power:{kind}_bytes", kind=kind) for kind in KINDS)),
+        needs=("power",),
         definition="Raw and quality-adjusted power of f04, of providers above the minimum. Raw power is the capacity that is sealed.",
         silent="How much of the capacity holds data: since network version 29 quality no longer tells that. 1 EB is 0.87 EiB.",
         claim="The network stores 1.8 EB.",
@@ -47,6 +49,7 @@ ECONOMY = (
         group="economy",
         labels=("kind", "window"),
         samples=s.joined(power_growth(lambda now, then, _: annualised(now, then)), smoothed_growth),
+        needs=("power",),
         definition="Compound: (now / then) ^ (year / elapsed) - 1. `smoothed` is the chain's own estimate of this moment: "
         "velocity / position over a year, simple. " + _UPGRADES,
         silent="Whether more is stored: since network version 29 a new sector counts tenfold, so renewing raises it. See `raw` beside it.",
@@ -70,6 +73,7 @@ ECONOMY = (
         group="economy",
         labels=("kind", "window"),
         samples=power_growth(growth),
+        needs=("power",),
         definition="Now over then, less 1, brought to exactly the stretch. 90d is quarter on quarter. " + _UPGRADES,
         silent="What came and went in between.",
         claim="Capacity grew by 58 % quarter on quarter after the launch.",
@@ -91,6 +95,7 @@ ECONOMY = (
         unit="FIL",
         group="economy",
         samples=value("supply:circulating_attofil", ATTOFIL_PER_FIL),
+        needs=("circulating",),
         definition="Vested + mined + disbursed of the reserve - burnt - locked, not below 0. "
         + _SUPPLY
         + " What vested is no actor's state: there the supply is known on mainnet only, where all has vested.",
@@ -103,6 +108,7 @@ ECONOMY = (
         unit="FIL",
         group="economy",
         samples=value("supply:locked_attofil", ATTOFIL_PER_FIL),
+        needs=("supply",),
         definition=_SUPPLY + " Since network version 23 the pledge alone.",
         silent="Whose it is: much of it is lent. Vesting rewards are locked as well, and not in here.",
         claim="More than 140 M FIL are staked.",
@@ -124,6 +130,7 @@ ECONOMY = (
         unit="state",
         group="economy",
         samples=value("supply:recomputed"),
+        needs=("supply",),
         definition="1 where the node refuses StateVMCirculatingSupplyInternal, as gateways do.",
         silent="Any difference in the figures: where all parts are known there is none.",
         counted=False,
@@ -134,6 +141,7 @@ ECONOMY = (
         unit="ratio",
         group="economy",
         samples=ratio("supply:locked_attofil", "supply:circulating_attofil"),
+        needs=("circulating",),
         definition="filecoin_locked_fil over filecoin_circulating_fil, both of the same tipset.",
         silent="No share of a whole: the circulating supply excludes what is locked, so it may be above 1.",
         claim="29 % of the circulating supply is staked.",
@@ -154,6 +162,7 @@ ECONOMY = (
         unit="ratio",
         group="economy",
         samples=ratio("supply:locked_attofil", "supply:locked_attofil", "supply:circulating_attofil"),
+        needs=("circulating",),
         definition="The share of the two that is locked.",
         silent="The supply that is neither: unvested, unmined, burnt, in the reserve.",
         counted=False,
@@ -164,6 +173,8 @@ ECONOMY = (
         unit="ratio",
         group="economy",
         samples=staking_yield,
+        needs=("reward", "power"),
+        stretch_epochs=DAY_EPOCHS,
         definition="Rise of the minted reward of f02 in about 24 h, less what of it was burnt or given out (since network version 29), "
         "over the epochs elapsed, over the pledge of f04, times a year. Simple, not compound.",
         silent="What a provider earns: costs, fees, penalties, interest and vesting are not in it; nor is a loan's yield.",

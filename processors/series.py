@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from processors.faults import faults
 from processors.readings import Sample, StateReading
 from processors.script import Script
-from processors.windows import DAY_EPOCHS, HOUR_EPOCHS
+from processors.windows import DAY_EPOCHS, FRESH_EPOCHS, HOUR_EPOCHS
 from streams.errors import RecordFault
 from streams.records import Rewind, StateRecord
 
@@ -23,8 +23,6 @@ KEPT_EPOCHS = DAY_EPOCHS + 900
 """A day, and the deepest reorg."""
 HOURS_EPOCHS = 95 * DAY_EPOCHS
 DAYS_EPOCHS = 730 * DAY_EPOCHS
-FRESH_EPOCHS = 120
-"""How old the newest sample of a name may be."""
 BACK_EPOCHS: Mapping[int, int] = {
     DAY_EPOCHS: 144,
     7 * DAY_EPOCHS: 7 * DAY_EPOCHS // 20,
@@ -103,10 +101,11 @@ class Series:
 
 def reading(answer: Sequence[Any]) -> StateReading:
     """What the script's `read` answered."""
-    head, latest, past = answer
+    head, latest, past, since = answer
     if head < 0:
         return StateReading()
-    return StateReading(head, _samples(latest), {back: _samples(flat) for back, flat in zip(BACK_EPOCHS, past, strict=True)})
+    earlier = {back: _samples(flat) for back, flat in zip(BACK_EPOCHS, past, strict=True)}
+    return StateReading(head, _samples(latest), earlier, since if since >= 0 else None)
 
 
 def _texts(record: StateRecord) -> dict[str, str]:

@@ -1,20 +1,23 @@
 """How the indicators stand: value against threshold, with the coverage that says how far to trust it.
 
-The page, `/api/indicators` and `fvm-pulse indicators` show these; alerts come from Prometheus alone. Indicators against
-their own baseline are left out, since the past is Prometheus's to know.
+The page, `/api/indicators` and `fvm-pulse indicators` show these, in the same words; alerts come from Prometheus alone. Indicators
+against their own baseline are left out, since the past is Prometheus's to know.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from processors.absence import Absence, absence
+from processors.alerts import FRESH_SECONDS
 from processors.catalogue import watched
 from processors.readings import Snapshot, StreamReading
 from processors.row import Group, Row, Unit
 from processors.samples import coverage, fact, known
 from processors.thresholds import Severity, Threshold, Watch
+from processors.windows import EPOCH_SECONDS, FRESH_EPOCHS
 
-State: TypeAlias = Literal["ok", "unknown", "partial"] | Severity
+State: TypeAlias = Literal["ok", "filling", "unavailable", "stale"] | Severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,11 @@ def _whole(figure: Figure | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """An indicator at this moment; `state` is about the watched window, `partial` while that is not covered in full."""
+    """An indicator at this moment.
+
+    `state` is about the watched window: a severity or `ok`; `filling` while the window is not covered in full, `stale` where the newest
+    figure is too old to alert, `unavailable` where nothing will come. `absence` says why there is no value, `age_seconds` how old it is.
+    """
 
     name: str
     title: str
@@ -53,6 +60,8 @@ class Standing:
     goal: float | None
     claim: str
     figures: dict[str, Figure] = field(default_factory=dict)
+    absence: Absence | None = None
+    age_seconds: float | None = None
 
     @property
     def trend(self) -> Trend | None:
@@ -78,20 +87,34 @@ class Standing:
     def state(self) -> State:
         """`ok`, a severity, or why nothing can be said."""
         figure = self.figure
-        if figure is None or figure.value is None:
-            return "unknown"
-        if figure.coverage < 1:
-            return "partial"
+        if self.absence is not None:
+            return self.absence.state
+        if self.age_seconds is not None and self.age_seconds > FRESH_SECONDS:
+            return "stale"
+        if figure is None or figure.value is None or figure.coverage < 1:
+            return "filling"
         return (self.threshold.crossed(figure.value) if self.threshold else None) or "ok"
 
+    @property
+    def reason(self) -> str | None:
+        """Why there is no value, None where there is one."""
+        return self.absence.reason if self.absence is not None else None
 
-def standings(snapshot: Snapshot, watches: Iterable[Watch]) -> list[Standing]:
-    """The indicators of one network, in the catalogue's order."""
+    @property
+    def coverage(self) -> float | None:
+        """The share of what the watched window needs that is known; None where nothing is counted."""
+        if self.absence is not None and self.absence.coverage is not None:
+            return self.absence.coverage
+        return self.figure.coverage if self.figure is not None else None
+
+
+def standings(snapshot: Snapshot, watches: Iterable[Watch], now: float) -> list[Standing]:
+    """The indicators of one network at the Unix time `now`, in the catalogue's order."""
     rows = {indicator.name: row for row, indicator in watched()}
-    return [_standing(snapshot, rows[watch.indicator.name], watch) for watch in watches if not watch.indicator.baseline_days]
+    return [_standing(snapshot, rows[watch.indicator.name], watch, now) for watch in watches if not watch.indicator.baseline_days]
 
 
-def _standing(snapshot: Snapshot, row: Row, watch: Watch) -> Standing:
+def _standing(snapshot: Snapshot, row: Row, watch: Watch, now: float) -> Standing:
     indicator = watch.indicator
     values = _values(snapshot, row, watch)
     counted = row.counted and "window" in row.labels
@@ -109,7 +132,18 @@ def _standing(snapshot: Snapshot, row: Row, watch: Watch) -> Standing:
         goal=goal.goal if goal else None,
         claim=row.claim,
         figures={window: Figure(window, values.get(window), covered.get(window, 1.0)) for window in {**covered, **values}},
+        absence=absence(snapshot, row, indicator.window) if values.get(indicator.window) is None else None,
+        age_seconds=_age_of(snapshot, row, now),
     )
+
+
+def _age_of(snapshot: Snapshot, row: Row, now: float) -> float | None:
+    """How old the row's figure is: what is read from the state may lag behind the newest tipset, by more than its sparsest cadence."""
+    age, reading, sampled = age_seconds(snapshot, now), known(snapshot, "tipsets"), snapshot.state.head
+    if age is None or row.counted or reading is None or reading.head is None or sampled is None:
+        return age
+    lag_epochs = reading.head - sampled
+    return age + lag_epochs * EPOCH_SECONDS if lag_epochs > FRESH_EPOCHS else age
 
 
 def _values(snapshot: Snapshot, row: Row, watch: Watch) -> dict[str, float]:
@@ -136,7 +170,7 @@ def as_json(snapshots: Sequence[Snapshot], watches: Sequence[Watch], now: float)
             {
                 "network": snapshot.network,
                 "age_seconds": age_seconds(snapshot, now),
-                "indicators": [_plain(standing) for standing in standings(snapshot, watches)],
+                "indicators": [_plain(standing) for standing in standings(snapshot, watches, now)],
                 "unknown_contracts": _unknown_contracts(snapshot),
             }
             for snapshot in snapshots
@@ -159,6 +193,9 @@ def _plain(standing: Standing) -> dict[str, Any]:
         "metric": standing.metric,
         "unit": standing.unit,
         "state": standing.state,
+        "reason": standing.reason,
+        "coverage": standing.coverage,
+        "age_seconds": standing.age_seconds,
         "watched_window": standing.window,
         "hold": standing.hold,
         "thresholds": [{"bound": threshold.bound, "severity": severity, "value": level} for severity, level in levels] if threshold else [],

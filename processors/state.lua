@@ -3,7 +3,7 @@
 -- KEYS: registers, facts, hours, days. ARGV: command, its argument as MessagePack.
 --
 --   registers  height -> 16 hex digits of sequence, then 's' and the samples (name -> decimal text), or 'e': empty
---   facts      top: the largest height of any record; whatever is `kept` epochs below it is final
+--   facts      top: the largest height of any record; whatever is `kept` epochs below it is final; since: the lowest
 --   hours      number of the hour -> samples by height: of each name the one at the lowest height
 --   days       the same by day
 --
@@ -131,7 +131,8 @@ local commands = {}
 
 -- A record: its samples are what `height` holds.
 function commands.put(limits, sequence, height, samples)
-  local top = tonumber(call('HGET', FACTS, 'top'))
+  local top, since = tonumber(call('HGET', FACTS, 'top')), tonumber(call('HGET', FACTS, 'since'))
+  if not since or height < since then call('HSET', FACTS, 'since', height) end
   if top and height <= top - limits.kept then
     thin(limits, top, { { height, sequence, samples } })
     return 'applied'
@@ -194,6 +195,16 @@ local function nearest(limits, target, tolerance, wanted, count)
   return flat
 end
 
+-- The same where registers are; after a deep rewind the head lies so low that what is looked for is final already.
+local function lately(limits, top, target, tolerance, wanted, count)
+  local flat, found = newest(downwards(target, target - tolerance), wanted, count)
+  if #flat / 3 == count or target - tolerance > top - limits.kept then return flat end
+  local missing = {}
+  for name in pairs(wanted) do missing[name] = not found[name] or nil end
+  for _, value in ipairs(nearest(limits, target, tolerance, missing, count - #flat / 3)) do flat[#flat + 1] = value end
+  return flat
+end
+
 local function find_head(limits, top)
   local head
   each(downwards(top, top - limits.kept + 1), function(height, value)
@@ -203,22 +214,22 @@ local function find_head(limits, top)
   return head
 end
 
--- {head, newest samples, {samples so far back}}: each sample as name, text, height; `backs` are pairs of distance and tolerance.
+-- {head, newest samples, {samples so far back}, lowest height ever sampled}: each sample as name, text, height; `backs` are pairs of distance and tolerance.
 function commands.read(limits, backs)
   local top = tonumber(call('HGET', FACTS, 'top'))
   local head = top and find_head(limits, top)
-  if not head then return { -1, {}, {} } end
+  if not head then return { -1, {}, {}, -1 } end
   local latest, names = newest(downwards(head, head - limits.fresh + 1), nil, -1)
   local past, count = {}, #latest / 3
   for i, back in ipairs(backs) do
     local target = head - back[1]
     if back[1] + back[2] < limits.kept then
-      past[i] = newest(downwards(target, target - back[2]), names, count)
+      past[i] = lately(limits, top, target, back[2], names, count)
     else
       past[i] = nearest(limits, target, back[2], names, count)
     end
   end
-  return { head, latest, past }
+  return { head, latest, past, tonumber(call('HGET', FACTS, 'since')) or -1 }
 end
 
 -- All that is kept of one name: heights and texts of what is not final yet, of the hours, of the days; in no order.

@@ -11,6 +11,7 @@ from processors.windows import DAY_EPOCHS
 KINDS: tuple[Quantity, ...] = ("raw", "quality_adjusted")
 BACK = {"7d": 7 * DAY_EPOCHS, "30d": 30 * DAY_EPOCHS, "90d": 90 * DAY_EPOCHS}
 VERSION = "network_version"
+NEVER_VESTED = "the node does not tell the supply, and what vested is known of mainnet alone"
 
 
 def newest(snapshot: Snapshot, name: str) -> Sample | None:

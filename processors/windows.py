@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from streams.errors import UsageError
 
 EPOCH_SECONDS = 30
+FRESH_EPOCHS = 120
+"""How old the newest sample of a name of the state may be."""
 EPOCHS_PER_UNIT = {"e": 1, "m": 2, "h": 120, "d": 2880}
 HOUR_EPOCHS, DAY_EPOCHS = EPOCHS_PER_UNIT["h"], EPOCHS_PER_UNIT["d"]
 LONGEST_EPOCHS = 400 * DAY_EPOCHS

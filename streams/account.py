@@ -11,10 +11,11 @@ REORGS_KEPT = 5
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """An endpoint by its configured name; `connections` counts how often it went live."""
+    """An endpoint by its configured name; `connections` counts how often it went live, `native` that it then served `Filecoin.*`."""
 
     up: bool = False
     connections: int = 0
+    native: bool = False
 
     @property
     def reconnects(self) -> int:
@@ -39,12 +40,12 @@ class Account(msgspec.Struct, frozen=True):
     def after(self, event: Event, at_seconds: int) -> "Account":
         """With what `event` tells; most events tell nothing of this."""
         match event:
-            case Live(endpoint):
+            case Live(endpoint, native):
                 known = self.endpoints.get(endpoint, Endpoint())
-                return self._with(endpoint, Endpoint(up=True, connections=known.connections + 1))
+                return self._with(endpoint, Endpoint(up=True, connections=known.connections + 1, native=native))
             case Dropped(endpoint):
                 known = self.endpoints.get(endpoint, Endpoint())
-                return self._with(endpoint, Endpoint(up=False, connections=known.connections))
+                return self._with(endpoint, Endpoint(up=False, connections=known.connections, native=known.native))
             case Reorg(depth):
                 return msgspec.structs.replace(self, reorgs=(PastReorg(at_seconds, depth), *self.reorgs)[:REORGS_KEPT])
             case _:

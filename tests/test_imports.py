@@ -23,6 +23,7 @@ PURE = {
     *("processors.windows", "processors.gas", "processors.classify", "processors.folds", "processors.readings"),
     *("processors.economy", "processors.flows", "processors.money", "processors.rows_pools"),
     *("processors.row", "processors.samples", "processors.state_samples", "processors.thresholds", "processors.standings"),
+    "processors.absence",
     *("processors.growth", "processors.upgrades", "processors.rows_economy"),
     *("processors.rows_chain", "processors.rows_pulse", "processors.catalogue", "processors.rules", "processors.alerts", "processors.page"),
 }

@@ -84,10 +84,22 @@ def test_the_past_is_a_line() -> None:
     day, trail = snapshot(first=tipsets(name="24h"), logs=tipsets(name="24h")), Trail()
     assert 'class="spark"' not in page.render([day], WATCHES, {}, Trail(), NOW)
     for minute in range(6):
-        trail.note("devnet", standings(day, WATCHES), NOW + 60 * minute)
+        trail.note("devnet", standings(day, WATCHES, NOW), NOW + 60 * minute)
     text = page.render([day], WATCHES, {}, trail, NOW)
     parsed(text)
     assert "<title>Daily interactive addresses, the last 5 min</title>" in text
+
+
+def test_it_tells_filling_from_unavailable_from_stale() -> None:
+    """In the words of `fvm-pulse indicators`, with the reason on the card."""
+    day = snapshot(first=tipsets(name="24h", processed=15), logs=tipsets(name="24h"), age_seconds=7200)
+    text = page.render([day], WATCHES, NODES, Trail(), NOW)
+    for part in ("— unavailable: Liquidity lent", "<li>no pool is declared for devnet: see registry", "◌ stale", "<li>2 h old"):
+        assert part in text
+    day.latest["timestamp_seconds"] = str(int(NOW))
+    text = page.render([day], WATCHES, NODES, Trail(), NOW)
+    assert "◔ filling" in text
+    assert "<li>85.00 % known · " in text
 
 
 def test_it_shows_what_the_follower_tells() -> None:

@@ -73,7 +73,7 @@ async def url() -> AsyncIterator[str]:
     trail = Trail()
     for minute in range(1440, 0, -1):
         busy = 1 + 0.25 * math.sin(minute / 230) + 0.05 * math.sin(minute / 7) + 0.02 * math.sin(minute * 1.7)
-        trail.note("mainnet", standings(reading(busy), WATCHES), NOW - 60 * minute)
+        trail.note("mainnet", standings(reading(busy), WATCHES, NOW), NOW - 60 * minute)
 
     async def read() -> Sequence[Snapshot]:
         return [reading()]

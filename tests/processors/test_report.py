@@ -41,35 +41,58 @@ def _serve() -> Iterator[list[tuple[int, str]]]:
     server.server_close()
 
 
-def test_table_of_indicators(serve: list[tuple[int, str]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_table_of_indicators(serve: list[tuple[int, str]], capsys: pytest.CaptureFixture[str]) -> None:
     """Each indicator is one line: value, state, thresholds."""
-    monkeypatch.setenv("COLUMNS", "160")
     listen = Listen("127.0.0.1", serve[0][0])
     serve.append((200, f'{{"networks": [{{"network": "mainnet", "age_seconds": 30, "indicators": [{ROW}]}}]}}'))
     print_indicators(fetch(listen, Door()))
     printed = capsys.readouterr().out
     assert "mainnet, newest tipset 30 s old" in printed
+    (line,) = (line for line in printed.splitlines() if "Gas share" in line)
     for part in ("Gas share", "24h", "25.00 %", "warning below 30.00 %"):
-        assert part in printed
+        assert part in line
 
 
-def test_windows_other_than_the_watched_one_are_shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the watched window is not kept, each that is has a line."""
-    monkeypatch.setenv("COLUMNS", "160")
-    row = {**json.loads(ROW), "state": "unknown", "watched_window": "7d"}
-    row["windows"]["20e"] = {"value": None, "coverage": 0.5}
+@pytest.mark.parametrize(
+    "told,shown",
+    [
+        (
+            {"state": "filling", "coverage": 0.25, "reason": "samples do not reach back so far yet"},
+            "25.00 % known: samples do not reach back so",
+        ),
+        ({"state": "filling", "coverage": 0.5}, "50.00 % known"),
+        ({"state": "unavailable", "coverage": 1.0, "reason": "no connected node serves it"}, "no connected node serves it"),
+        ({"state": "stale", "coverage": 1.0, "age_seconds": 7200}, "2 h old"),
+    ],
+)
+def test_why_an_indicator_is_not_judged(told: dict[str, object], shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Filling tells how far it is, unavailable why, stale since when; in a pipe on one line, however long that is."""
+    levels = [{"bound": "below", "severity": severity, "value": 0.3} for severity in ("warning", "critical")] * 9
+    row = {**json.loads(ROW), **told, "thresholds": levels}
+    print_indicators({"networks": [{"network": "mainnet", "age_seconds": 30, "indicators": [row]}]})
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "Gas share" in line)
+    assert str(told["state"]) in line
+    assert shown in line
+    assert line.count("critical below 30.00 %") == 9
+    assert "\t" not in line
+
+
+def test_windows_other_than_the_watched_one_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the watched window has no value, each that has one stands below, and none of them is judged."""
+    row = {**json.loads(ROW), "state": "unavailable", "reason": "windows has 20e,24h, not 7d", "watched_window": "7d"}
+    row["windows"] |= {"20e": {"value": None, "coverage": 0.5}, "1h": {"value": 0.75, "coverage": 0.5}}
     print_indicators({"networks": [{"network": "mainnet", "age_seconds": None, "indicators": [row]}]})
-    lines = [line for line in capsys.readouterr().out.splitlines() if "Gas share" in line]
-    assert len(lines) == 2
-    assert "24h" in lines[0]
-    assert "25.00 %" in lines[0]
-    assert "20e" in lines[1]
-    assert "50.00 %" in lines[1]
+    first, *others = capsys.readouterr().out.splitlines()[3:]
+    assert "unavailable" in first
+    assert "windows has 20e,24h, not 7d" in first
+    assert ["24h" in others[0], "25.00 %" in others[0], "known" in others[0]] == [True, True, False]
+    assert ["1h" in others[1], "75.00 %" in others[1], "50.00 % known" in others[1]] == [True, True, True]
+    assert all("not watched" in line for line in others)
+    assert len(others) == 2
 
 
-def test_trends_and_unknown_contracts_are_shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trends_and_unknown_contracts_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     """Beside the watched window, and below the indicators."""
-    monkeypatch.setenv("COLUMNS", "160")
     row = {**json.loads(ROW), "trend": {"against": "7d", "change": 0.125}}
     unknown = {"epochs": 2880, "contracts": [{"address": "0x" + "01" * 20, "gas": 5_000_000}]}
     print_indicators({"networks": [{"network": "mainnet", "age_seconds": 30, "indicators": [row], "unknown_contracts": unknown}]})

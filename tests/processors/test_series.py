@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from processors.readings import Sample, StateReading
-from processors.series import BACK_EPOCHS, DAYS_EPOCHS, FRESH_EPOCHS, HOURS_EPOCHS, KEPT_EPOCHS, Points
+from processors.series import BACK_EPOCHS, DAYS_EPOCHS, HOURS_EPOCHS, KEPT_EPOCHS, Points
 from processors.store import Store
-from processors.windows import DAY_EPOCHS, HOUR_EPOCHS, parse_all
+from processors.windows import DAY_EPOCHS, FRESH_EPOCHS, HOUR_EPOCHS, parse_all
 from streams.errors import RecordFault
 from streams.records import Rewind, StateRecord
 from tests.conftest import running, servers
@@ -53,6 +53,7 @@ class Naive:
 
     words: dict[int, tuple[int, dict[str, int]]] = field(default_factory=dict)
     top: int = 0
+    since: int | None = None
 
     def take(self, word: Word) -> None:
         """One more, in whatever order they come."""
@@ -61,6 +62,7 @@ class Naive:
         else:
             said = {word.height: word.samples}
             self.top = max(self.top, word.height)
+            self.since = word.height if self.since is None else min(self.since, word.height)
         for height, samples in said.items():
             if self.words.get(height, (-1, {}))[0] < word.sequence:
                 self.words[height] = (word.sequence, samples)
@@ -92,10 +94,10 @@ class Naive:
         past: dict[int, dict[str, Sample]] = {}
         for back, tolerance in BACK_EPOCHS.items():
             fine = back + tolerance < KEPT_EPOCHS
-            near = {name: self.samples(name) if fine else self.thinned(name, HOUR_EPOCHS, HOURS_EPOCHS) for name in latest}
+            near = {name: self.thinned(name, HOUR_EPOCHS, HOURS_EPOCHS) + (self.points(name).recent if fine else []) for name in latest}
             found = {name: newest_of(samples, head - back, tolerance) for name, samples in near.items()}
             past[back] = {name: sample for name, sample in found.items() if sample is not None}
-        return StateReading(head, latest, past)
+        return StateReading(head, latest, past, self.since)
 
 
 def newest_of(samples: Iterable[Sample], target: int, tolerance: int) -> Sample | None:

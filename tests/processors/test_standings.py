@@ -11,7 +11,7 @@ WATCHES = watches(INDICATORS)
 
 
 def standing(name: str, reading: Snapshot) -> Standing:
-    return next(found for found in standings(reading, WATCHES) if found.name == name)
+    return next(found for found in standings(reading, WATCHES, NOW) if found.name == name)
 
 
 def day(**more: object) -> Snapshot:
@@ -20,19 +20,31 @@ def day(**more: object) -> Snapshot:
 
 
 def test_states() -> None:
-    """Beyond a level is its severity; a window with holes is partial, whatever its value."""
+    """Beyond a level is its severity; a window with holes is filling, whatever its value; without a value the reason decides."""
     assert standing("active_addresses", day(distinct={"sender": 30})).state == "ok"
     assert standing("active_addresses", day(distinct={"sender": 5})).state == "warning"
     assert standing("active_addresses", day(distinct={})).state == "critical"
-    assert standing("active_addresses", day(distinct={}, processed=17)).state == "partial"
-    assert standing("gas_share", day(sums={})).state == "unknown"
+    assert standing("active_addresses", day(distinct={}, processed=17)).state == "filling"
+    assert standing("gas_share", day(sums={})).state == "unavailable"
+
+
+def test_what_is_old_is_stale() -> None:
+    """No level is held against a figure by which alerts are not raised either; the state has an age of its own."""
+    old = replace(day(), latest={"timestamp_seconds": str(int(NOW) - 601)})
+    found = standing("active_addresses", old)
+    assert (found.state, found.age_seconds, found.figure) == ("stale", 601.0, Figure("24h", 5, 1.0))
+    assert standing("gas_share", replace(old, latest={"timestamp_seconds": str(int(NOW) - 600)})).state != "stale"
+    stopped = replace(day(), state=replace(day().state, head=100 - 121))
+    assert (standing("stored_capacity", stopped).state, standing("stored_capacity", stopped).age_seconds) == ("stale", 60 + 121 * 30)
+    assert standing("stored_capacity", replace(stopped, state=replace(stopped.state, head=100 - 120))).age_seconds == 60
+    assert standing("active_addresses", stopped).state == "warning"
 
 
 def test_a_window_that_is_not_kept() -> None:
     """An indicator over another window than the configured ones is not known."""
     found = standing("active_addresses", snapshot())
     assert found.figure is None
-    assert found.state == "unknown"
+    assert found.state == "unavailable"
     assert found.figures["20e"].value == 5
 
 
@@ -47,14 +59,14 @@ def test_of_several_series_the_worst_counts() -> None:
         samples=lambda _: [({"pool": "a", "kind": "k"}, 3.0), ({"pool": "b", "kind": "k"}, 2.0), ({"pool": "c", "kind": "l"}, 1.0)],
     )
     indicator = Indicator(name="x", title="X", window="", labels={"kind": "k"})
-    found = _standing(day(), row, Watch(indicator, Threshold("below", warn=2.5), "1h"))
+    found = _standing(day(), row, Watch(indicator, Threshold("below", warn=2.5), "1h"), NOW)
     assert found.figure == Figure("", 2.0, 1.0)
     assert found.state == "warning"
 
 
 def test_trends_are_left_to_prometheus() -> None:
     """Nothing here claims to know the past."""
-    assert not [found for found in standings(day(), WATCHES) if found.name.endswith("_trend")]
+    assert not [found for found in standings(day(), WATCHES, NOW) if found.name.endswith("_trend")]
 
 
 def test_age() -> None:
@@ -74,6 +86,9 @@ def test_json() -> None:
         "metric": "fvm_active_addresses",
         "unit": "addresses",
         "state": "warning",
+        "reason": None,
+        "coverage": 1.0,
+        "age_seconds": 60.0,
         "watched_window": "24h",
         "hold": "1h",
         "thresholds": [

@@ -2,10 +2,10 @@ from processors.catalogue import INDICATORS
 from processors.standings import standings
 from processors.thresholds import watches
 from processors.trail import Point, Trail
-from tests.processors.snapshots import snapshot, tipsets
+from tests.processors.snapshots import NOW, snapshot, tipsets
 
 WATCHES = watches(INDICATORS)
-DAY = standings(snapshot(first=tipsets(name="24h"), logs=tipsets(name="24h")), WATCHES)
+DAY = standings(snapshot(first=tipsets(name="24h"), logs=tipsets(name="24h")), WATCHES, NOW)
 
 
 def test_at_most_one_value_an_interval() -> None:
@@ -28,5 +28,5 @@ def test_it_is_bounded() -> None:
 def test_what_is_not_known_stays_so() -> None:
     """A window that is not kept has no value, and none is made up."""
     trail = Trail()
-    trail.note("devnet", standings(snapshot(), WATCHES), 0)
+    trail.note("devnet", standings(snapshot(), WATCHES, NOW), 0)
     assert trail.points("devnet", "active_addresses") == (Point(0, None),)

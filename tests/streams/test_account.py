@@ -9,7 +9,7 @@ def test_it_follows_the_events() -> None:
     for at_seconds, event in enumerate(events):
         account = account.after(event, at_seconds)
     account = account.after(Dropped("other", "refused", refused=True), 9)
-    assert account.endpoints == {"own": Endpoint(up=True, connections=2), "other": Endpoint()}
+    assert account.endpoints == {"own": Endpoint(up=True, connections=2, native=True), "other": Endpoint()}
     assert account.endpoints["own"].reconnects == 1
     assert account.endpoints["other"].reconnects == 0
     for depth in range(1, 8):
