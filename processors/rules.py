@@ -10,7 +10,9 @@ from typing import Any
 from processors.alerts import FRESH_SECONDS, PIPELINE, STORE, TRUTH, WATCHDOG, Alert, Links
 from processors.catalogue import watched
 from processors.row import Row
+from processors.state_samples import STRETCHES
 from processors.thresholds import HOLDS, Indicator
+from processors.windows import DAY_EPOCHS
 
 THRESHOLD_ALERT = "FvmIndicatorBeyondThreshold"
 BASELINE_SAMPLES = 1440
@@ -18,6 +20,8 @@ BASELINE_SAMPLES = 1440
 SIDES = (("below", "<"), ("above", ">"))
 SEVERITIES = ("critical", "warning", "info")
 MASKED = "fvm:window:upgrade > 0"
+MASKED_BEYOND = "fvm:indicator:upgrade > 0"
+"""An upgrade lies within what an indicator looks back over beyond its window: the past of a trend, the day of a yield."""
 
 
 def _value(row: Row, indicator: Indicator) -> dict[str, Any]:
@@ -35,12 +39,22 @@ def _value(row: Row, indicator: Indicator) -> dict[str, Any]:
     return {"record": "fvm:indicator:value", "expr": expr, "labels": {"indicator": indicator.name}}
 
 
+def _upgrade(row: Row, indicator: Indicator) -> Iterator[dict[str, Any]]:
+    """The rule that records whether an upgrade lies within what an indicator looks back over, where its label `window` does not tell."""
+    back = indicator.baseline_days * DAY_EPOCHS or row.stretch_epochs
+    if back:
+        window = next(name for name, epochs in STRETCHES.items() if epochs == back)
+        expr = f'max by (network) (fvm_window_upgrade{{window="{window}"}})'
+        yield {"record": "fvm:indicator:upgrade", "expr": expr, "labels": {"indicator": indicator.name}}
+
+
 def _covered(state: str) -> dict[str, Any]:
     """The rule that records the values which can be relied on; those of the indicators `state` need no covered window."""
     counted = f'fvm:indicator:value{{indicator!~"{state}"}} and on (network, window) fvm:window:coverage_ratio >= 1'
     others = f'fvm:indicator:value{{indicator=~"{state}"}}'
     fresh = f"and on (network) fvm:head:age_seconds < {FRESH_SECONDS}"
-    expr = f"(\n  {counted}\n  or {others}\n)\n  {fresh}\n  unless on (network, window) {MASKED}"
+    masked = f"unless on (network, window) {MASKED}\n  unless on (network, indicator) {MASKED_BEYOND}"
+    expr = f"(\n  {counted}\n  or {others}\n)\n  {fresh}\n  {masked}"
     return {"record": "fvm:indicator:covered", "expr": expr}
 
 
@@ -66,14 +80,15 @@ def recording() -> list[dict[str, Any]]:
         {"record": "fvm:window:upgrade", "expr": "max by (network, window) (fvm_window_upgrade)"},
     ]
     state = "|".join(indicator.name for row, indicator in watched() if not row.counted or "window" not in row.labels)
-    return [{"name": "fvm-indicators", "interval": "1m", "rules": [*plain, *facts, *trends, _covered(state), *_beyond()]}]
+    masked = [rule for row, indicator in watched() for rule in _upgrade(row, indicator)]
+    return [{"name": "fvm-indicators", "interval": "1m", "rules": [*plain, *facts, *masked, *trends, _covered(state), *_beyond()]}]
 
 
 def _crossed(hold: str) -> str:
     """What is beyond a level, of the indicators that must be so for `hold`.
 
     It knows only windows that are covered in full. What fires already keeps firing, with the last value known, while its
-    window is not: a hole must neither raise an alert nor end one. An upgrade inside the window ends it.
+    window is not: a hole must neither raise an alert nor end one. An upgrade within what it looks back over ends it.
     """
     firing = f'ALERTS{{alertname="{THRESHOLD_ALERT}",alertstate="firing",hold="{hold}"}}'
     return "\n".join(
@@ -85,6 +100,7 @@ def _crossed(hold: str) -> str:
             f"  and ignoring (alertname, alertstate, hold) {firing}",
             "  unless ignoring (bound, severity) fvm:indicator:covered",
             f"  unless on (network, window) {MASKED}",
+            f"  unless on (network, indicator) {MASKED_BEYOND}",
             ")",
         ]
     )

@@ -10,6 +10,8 @@ from processors.windows import DAY_EPOCHS
 
 KINDS: tuple[Quantity, ...] = ("raw", "quality_adjusted")
 BACK = {"7d": 7 * DAY_EPOCHS, "30d": 30 * DAY_EPOCHS, "90d": 90 * DAY_EPOCHS}
+STRETCHES = {"24h": DAY_EPOCHS} | BACK
+"""What figures look back over, whatever windows are kept."""
 VERSION = "network_version"
 NEVER_VESTED = "the node does not tell the supply, and what vested is known of mainnet alone"
 
@@ -104,7 +106,7 @@ def staking_yield(snapshot: Snapshot) -> Iterator[s.Sample]:
 
 def window_upgrade(snapshot: Snapshot) -> Iterator[s.Sample]:
     """Whether an upgrade lies inside each window, by the table of upgrades and by the network versions at both ends."""
-    stretches = {window.name: window.epochs for window in s.windows(snapshot)} | BACK
+    stretches = {window.name: window.epochs for window in s.windows(snapshot)} | STRETCHES
     reading = s.known(snapshot, "tipsets")
     head = snapshot.state.head if reading is None else reading.head
     if head is None:

@@ -13,7 +13,7 @@ Quantity: TypeAlias = Literal["quality_adjusted", "raw", "locked", "reward", "bu
 
 @dataclass(frozen=True, slots=True)
 class Upgrade:
-    """A network version, what it changed the formula of, and its epoch by network: the first height that runs by its rules."""
+    """A network version, what it changed the formula of, and its epoch by network: the last height that runs by the rules before."""
 
     version: int
     name: str
@@ -34,11 +34,14 @@ UPGRADES = (
 
 
 def between(network: str, then: int, now: int, versions: tuple[int | None, int | None] = (None, None)) -> Iterator[Upgrade]:
-    """The upgrades above the height `then` and up to `now`; `versions` are the network versions there, None where not known."""
+    """The upgrades from the height `then` up to `now`; `versions` are the network versions there, None where not known.
+
+    Lotus migrates the state after the upgrade's epoch: of two samples, one at the epoch itself is of before.
+    """
     before, after = versions
     for upgrade in UPGRADES:
         epoch = upgrade.epochs.get(network)
-        by_epoch = epoch is not None and then < epoch <= now
+        by_epoch = epoch is not None and then <= epoch <= now
         by_version = before is not None and after is not None and before < upgrade.version <= after
         if by_epoch or by_version:
             yield upgrade

@@ -21,9 +21,19 @@ def test_a_value_comes_before_what_needs_it() -> None:
         "fvm:head:age_seconds",
         "fvm:window:coverage_ratio",
         "fvm:window:upgrade",
+        "fvm:indicator:upgrade",
         "fvm:indicator:covered",
         "fvm:indicator:beyond",
     ]
+
+
+def test_what_looks_back_further_than_its_window_is_masked_by_that() -> None:
+    """The past of a trend, the day of a yield; each by a stretch of which it is known whether it holds an upgrade."""
+    (group,) = recording()
+    masked = {rule["labels"]["indicator"]: rule["expr"] for rule in group["rules"] if rule["record"] == "fvm:indicator:upgrade"}
+    assert set(masked) == {one.name for _, one in watched() if one.baseline_days} | {"staking_apy"}
+    assert masked["staking_apy"] == 'max by (network) (fvm_window_upgrade{window="24h"})'
+    assert masked["locked_trend"] == 'max by (network) (fvm_window_upgrade{window="7d"})'
 
 
 def test_other_labels_stay() -> None:

@@ -3,13 +3,14 @@
 import asyncio
 import random
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
+from processors.growth import annualised
 from processors.readings import Sample, StateReading
 from processors.series import BACK_EPOCHS, DAYS_EPOCHS, HOURS_EPOCHS, KEPT_EPOCHS, Points
 from processors.store import Store
@@ -235,3 +236,31 @@ async def test_a_server_without_scripts_gets_them(redis: Redis) -> None:
     await redis.script_flush()
     assert (await store.apply(sampled(8, 2, {}))).outcome == "applied"
     assert (await store.apply(sampled(8, 2, {}))).outcome == "stale"
+
+
+def without_since(reading: StateReading) -> StateReading:
+    return replace(reading, since=None)
+
+
+@settings(max_examples=15)
+@given(seed=st.integers(0, 2**32))
+def test_a_rewind_leaves_what_never_having_had_the_samples_leaves(redis_socket: str, seed: int) -> None:
+    """What a reorg takes back is gone from the newest samples, from the past and from all growth, whatever came instead."""
+    rng = random.Random(seed)
+    steps = [rng.choice((1, 1, 2, 40, 130)) for _ in range(rng.randint(5, 80))]
+    heights = [500 + sum(steps[:place]) for place in range(len(steps))]
+    chain: list[Word] = [sampled(height, place + 1, some(rng, height)) for place, height in enumerate(heights)]
+    fork = max(heights[-1] - rng.choice((0, 1, 5, 60, 900)), heights[0])
+    orphans = [sampled(fork + step, 1000 + step, dict.fromkeys(NAMES, 7)) for step in sorted(rng.sample(range(1, 901), rng.randint(1, 9)))]
+    kept = [word for word in chain if word.height <= fork]
+    branch: list[Word] = [
+        sampled(fork + step, 3000 + step, some(rng, step)) for step in sorted(rng.sample(range(1, 901), rng.randint(0, 9)))
+    ]
+    undone = rewind(fork, max(heights[-1], *(one.height for one in orphans)), 2000)
+    with_them, _ = on_store(redis_socket, [*chain, *orphans, undone, *branch])
+    never, _ = on_store(redis_socket, [*kept, *branch])
+    assert without_since(with_them) == without_since(never)
+    for now, then in ((with_them, never),):
+        for back, past in now.past.items():
+            for name, sample in past.items():
+                assert annualised(now.latest[name], sample) == annualised(then.latest[name], then.past[back][name])

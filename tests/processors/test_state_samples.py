@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from processors.readings import Sample, Snapshot, StateReading
 from processors.rows_economy import ECONOMY
@@ -104,6 +106,60 @@ def test_across_an_upgrade_only_what_it_left_alone_is_compared() -> None:
     later = snapshot(SOLSTICE + 91 * DAY_EPOCHS, LATEST | {"network_version": 29}, quarter=QUARTER_AGO | {"network_version": 29})
     assert ("quality_adjusted", "90d") in shown("filecoin_power_growth_ratio", later)
     assert {labels["window"]: value for labels, value in window_upgrade(later)}["90d"] == 0
+
+
+BACKS = {"7d": 7 * DAY_EPOCHS, "30d": 30 * DAY_EPOCHS, "90d": 90 * DAY_EPOCHS}
+NETWORKS = st.sampled_from(["mainnet", "testing"])
+
+
+def sampled_across(head: int, network: str, upgrade: int, missing: int) -> Snapshot:
+    """Everything sampled now and at each distance, a few epochs early; the version rises above `upgrade`, power jumps tenfold there."""
+
+    def at(height: int) -> dict[str, Sample]:
+        new = height > upgrade
+        values = {"power:raw_bytes": 10**18 + height, "power:quality_adjusted_bytes": (10 if new else 1) * (10**18 + height)}
+        values |= {"network_version": 29 if new else 28, "power:pledge_attofil": 10**26, "reward:minted_attofil": 10**20 * height}
+        values |= {"power:position_q128": 1 << 160, "power:velocity_q128": 1 << 120}
+        return samples(values, height)
+
+    past = {back: at(head - back - missing) for back in (DAY_EPOCHS, *BACKS.values())}
+    return Snapshot(network, state=StateReading(head, at(head), past, 0))
+
+
+@given(NETWORKS, st.integers(-95 * DAY_EPOCHS, 95 * DAY_EPOCHS), st.integers(0, 144))
+def test_no_growth_is_told_across_an_upgrade(network: str, after: int, missing: int) -> None:
+    """Whatever the head, by the table's epoch or by the versions recorded: adjusted growth only where both ends are on one side.
+
+    Raw power was not touched: its growth is always there. What is told is never the jump. And every stretch that holds the upgrade is
+    marked, by which alerts on whatever looks back over it are silent.
+    """
+    head = SOLSTICE + after
+    found = sampled_across(head, network, SOLSTICE, missing)
+    one_sided = {window for window, back in BACKS.items() if head <= SOLSTICE or head - back - missing > SOLSTICE}
+    marked = {labels["window"] for labels, value in window_upgrade(found) if value}
+    for metric in ("filecoin_power_growth_ratio", "filecoin_power_growth_annualized_ratio"):
+        growths = shown(metric, found)
+        told = {window for kind, window in growths if kind == "quality_adjusted" and window != "smoothed"}
+        # At the epoch of the upgrade itself both ends are of before: the table masks it all the same.
+        assert told <= one_sided
+        assert told == one_sided or (head == SOLSTICE and network == "mainnet")
+        assert {window for kind, window in growths if kind == "raw"} == set(BACKS)
+        assert all(value < 1 for value in growths.values())
+        assert marked.isdisjoint(told)
+    day_sided = head <= SOLSTICE or head - DAY_EPOCHS - missing > SOLSTICE
+    assert bool(shown("filecoin_staking_apy_ratio", found)) <= day_sided
+    assert {window for window, back in BACKS.items() if head - back < SOLSTICE < head} <= marked
+
+
+@given(st.integers(0, 10**6), st.integers(-95 * DAY_EPOCHS, 95 * DAY_EPOCHS))
+def test_an_upgrade_that_changed_nothing_of_it_masks_nothing(missing: int, after: int) -> None:
+    """FireHorse changed the base fee alone: power and reward are compared across it, and the stretch is marked all the same."""
+    firehorse = 6_052_800
+    missing %= 145
+    found = sampled_across(firehorse + after, "mainnet", SOLSTICE, missing)
+    assert {window for kind, window in shown("filecoin_power_growth_ratio", found) if kind == "quality_adjusted"} == set(BACKS)
+    marked = {labels["window"] for labels, value in window_upgrade(found) if value}
+    assert marked == {window for window, back in ({"24h": DAY_EPOCHS} | BACKS).items() if 0 <= after <= back}
 
 
 def test_since_solstice_what_was_burnt_or_given_out_is_no_reward() -> None:

@@ -8,10 +8,16 @@ SOLSTICE = 6_470_279
 
 
 @pytest.mark.parametrize(
-    "then,now,inside", [(SOLSTICE - 1, SOLSTICE, True), (SOLSTICE, SOLSTICE + 9, False), (SOLSTICE - 9, SOLSTICE - 1, False)]
+    "then,now,inside",
+    [
+        (SOLSTICE - 1, SOLSTICE, True),
+        (SOLSTICE, SOLSTICE + 9, True),
+        (SOLSTICE + 1, SOLSTICE + 9, False),
+        (SOLSTICE - 9, SOLSTICE - 1, False),
+    ],
 )
 def test_an_upgrade_lies_between_its_last_old_and_its_first_new_height(then: int, now: int, inside: bool) -> None:
-    """Its epoch is the first height that runs by the new rules."""
+    """Its epoch is the last height that runs by the old rules, and so is the state after it; a window that ends there is masked too."""
     assert changed("quality_adjusted", "mainnet", then, now) is inside
     assert not changed("quality_adjusted", "devnet", then, now)
 
