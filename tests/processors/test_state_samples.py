@@ -126,7 +126,7 @@ def sampled_across(head: int, network: str, upgrade: int, missing: int) -> Snaps
     return Snapshot(network, state=StateReading(head, at(head), past, 0))
 
 
-@given(NETWORKS, st.integers(-95 * DAY_EPOCHS, 95 * DAY_EPOCHS), st.integers(0, 144))
+@given(NETWORKS, st.integers(-40 * DAY_EPOCHS, 95 * DAY_EPOCHS), st.integers(0, 144))
 def test_no_growth_is_told_across_an_upgrade(network: str, after: int, missing: int) -> None:
     """Whatever the head, by the table's epoch or by the versions recorded: adjusted growth only where both ends are on one side.
 
