@@ -18,6 +18,7 @@ from benchmarks.kafka import kafka
 from benchmarks.latency import latency
 from benchmarks.measure import Report, machine, show
 from benchmarks.memory import MONTH_TIPSETS, process_memory, redis_memory
+from benchmarks.scaling import scaling
 from benchmarks.soak import Pace, soak
 from benchmarks.synthetic import Size
 from benchmarks.throughput import throughput
@@ -65,7 +66,12 @@ async def _soak(given: argparse.Namespace, size: Size) -> list[Report]:
     return await soak(size, Pace(whole=60.0 * given.minutes), lambda what: progress.print(what, style="dim"))
 
 
-SELDOM = frozenset({"flood", "soak"})
+async def _scaling(_: argparse.Namespace, size: Size) -> list[Report]:
+    progress = Console(stderr=True)
+    return await scaling(size, tell=lambda what: progress.print(what, style="dim"))
+
+
+SELDOM = frozenset({"scaling", "flood", "soak"})
 """What takes so long that it is to be asked for by name."""
 BENCHMARKS: dict[str, Benchmark] = {
     "throughput": _throughput,
@@ -74,6 +80,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "backfill": _backfill,
     "memory": _memory,
     "kafka": _kafka,
+    "scaling": _scaling,
     "flood": _flood,
     "soak": _soak,
 }
@@ -82,7 +89,9 @@ BENCHMARKS: dict[str, Benchmark] = {
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line, with `--full` worked into `tipsets`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure, as ratios in one run.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which of {', '.join(BENCHMARKS)}; all but the last two if none is given")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"which of {', '.join(BENCHMARKS)}; all but the last three if none is given"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     parser.add_argument("--tipsets", type=int, default=SHORT_FILL_TIPSETS, metavar="N", help="how many to fill Redis with (%(default)s)")
     parser.add_argument("--epochs", type=int, default=EPOCHS, metavar="N", help="how many to backfill (%(default)s)")

@@ -24,7 +24,7 @@ from tests.brokers import Broker, NoKafkaError, running
 OURS = "fvm-pulse"
 BARE = "aiokafka"
 PEERS = Path(".venv-peers/bin/python")
-AIM, AIM_OF_TWO = 0.85, 1.6
+AIM = 0.85
 LOOK_SECONDS = 0.02
 LONGEST_SECONDS = 300.0
 MIB = 2**20
@@ -40,7 +40,7 @@ class Plan(NamedTuple):
 
 
 class Feed(NamedTuple):
-    """Topics that are filled: with one partition each, in the order of the chain, or as they are in operation."""
+    """Topics that are filled."""
 
     broker: str
     prefix: str
@@ -58,21 +58,21 @@ class Race:
 
 
 class Watch:
-    """Looks at processes and their Redis from outside."""
+    """Looks at a process and its Redis from outside."""
 
-    def __init__(self, processes: Sequence[asyncio.subprocess.Process], redis: Server) -> None:
-        self._processes = [psutil.Process(process.pid) for process in processes]
+    def __init__(self, process: asyncio.subprocess.Process, redis: Server) -> None:
+        self._process = psutil.Process(process.pid)
         self._redis = redis
         self._peak = 0.0
 
     def look(self) -> None:
         """Note the memory."""
-        self._peak = max(self._peak, sum(one.memory_info().rss for one in self._processes) / MIB)
+        self._peak = max(self._peak, self._process.memory_info().rss / MIB)
 
     def mark(self, records: int) -> Race:
         """Where everything stands now."""
         self.look()
-        return Race(records, time.perf_counter(), sum(map(cpu_seconds, self._processes)), self._redis.cpu_seconds, self._peak)
+        return Race(records, time.perf_counter(), cpu_seconds(self._process), self._redis.cpu_seconds, self._peak)
 
 
 def between(first: Race, last: Race) -> Race:
@@ -98,7 +98,7 @@ async def race(name: str, python: str, feed: Feed, plan: Plan, turn: int = 0) ->
         )
         marks = []
         try:
-            watch = Watch([process], redis)
+            watch = Watch(process, redis)
             async with asyncio.timeout(LONGEST_SECONDS):
                 for mark, records in (("first", 2 * plan.before), ("last", 2 * plan.tipsets)):
                     await _said(process, mark, watch)
@@ -120,27 +120,23 @@ async def _said(process: asyncio.subprocess.Process, mark: str, watch: Watch) ->
         raise RuntimeError(ENDED)
 
 
-async def race_ours(feed: Feed, plan: Plan, group: str, workers: int = 1) -> Race:
-    """Workers of the product, as their operator starts them. What they have applied is what the ledger of heights says."""
+async def race_ours(feed: Feed, plan: Plan, group: str) -> Race:
+    """A worker of the product, as its operator starts it. What it has applied is what the ledger of heights says."""
     with server() as redis:
         async with Redis(unix_socket_path=redis.socket) as client:
             command = str(Path(sys.executable).parent / "fvm-pulse")
             flags = ("--kafka-brokers", feed.broker, "--topic-prefix", feed.prefix, "--redis-url", f"unix://{redis.socket}")
             more = ("--consumer-group", group, "--windows", ",".join(WINDOWS), "--listen", "127.0.0.1:0", "--log-level", "warning")
-            processes = [
-                await asyncio.create_subprocess_exec(
-                    command, "worker", *flags, *more, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
-                )
-                for _ in range(workers)
-            ]
-            watch = Watch(processes, redis)
+            process = await asyncio.create_subprocess_exec(
+                command, "worker", *flags, *more, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+            )
+            watch = Watch(process, redis)
             try:
                 async with asyncio.timeout(LONGEST_SECONDS):
                     first = watch.mark(await _reached(client, 2 * plan.before, watch))
                     return between(first, watch.mark(await _reached(client, 2 * plan.tipsets, watch)))
             finally:
-                for process in processes:
-                    await _end(process)
+                await _end(process)
 
 
 async def _reached(redis: Redis, records: int, watch: Watch) -> int:
@@ -191,14 +187,10 @@ async def kafka(size: Size, plan: Plan | None = None, tell: Callable[[str], None
 
 
 async def measured(broker: Broker, size: Size, plan: Plan, tell: Callable[[str], None] = lambda _: None) -> list[Report]:
-    """The contest on one worker, and one worker against two."""
-    records = encoded(size, plan.tipsets)
-    ordered = await fill(broker, "ordered", 1, records)
-    spread = await fill(broker, "spread", 8, records)
-    del records
-    contest, races = await _contest(ordered, plan, tell)
-    scaling = await _scaling(spread, plan, tell)
-    return [_report(size, plan, contest, races), _scaled(size, plan, scaling)]
+    """The contest on topics of one partition; `benchmarks.scaling` has that of several workers."""
+    feed = await fill(broker, "ordered", 1, encoded(size, plan.tipsets))
+    contest, races = await _contest(feed, plan, tell)
+    return [_report(size, plan, contest, races)]
 
 
 async def _contest(feed: Feed, plan: Plan, tell: Callable[[str], None]) -> tuple[Rounds, dict[str, list[Race]]]:
@@ -211,15 +203,6 @@ async def _contest(feed: Feed, plan: Plan, tell: Callable[[str], None]) -> tuple
             rounds.add(name, done.seconds / done.records, (done.cpu_seconds + done.redis_cpu_seconds) / done.records)
             races.setdefault(name, []).append(done)
     return rounds, races
-
-
-async def _scaling(feed: Feed, plan: Plan, tell: Callable[[str], None]) -> dict[int, list[Race]]:
-    races: dict[int, list[Race]] = {1: [], 2: []}
-    for turn in range(plan.rounds):
-        for workers in turned(["1", "2"], turn):
-            tell(f"round {turn + 1} of {plan.rounds}: {workers} of our workers")
-            races[int(workers)].append(await race_ours(feed, plan, f"spread{workers}{turn}", int(workers)))
-    return races
 
 
 def _row(name: str, races: Sequence[Race], size: Size) -> dict[str, Value]:
@@ -247,13 +230,3 @@ def _report(size: Size, plan: Plan, rounds: Rounds, races: dict[str, list[Race]]
     if not PEERS.exists():
         notes.append("confluent-kafka, Quix Streams and Bytewax were left out: `make peers` installs them")
     return Report("kafka", f"Kafka to Redis, {size.messages} messages a tipset, topics of one partition", rows, notes)
-
-
-def _scaled(size: Size, plan: Plan, races: dict[int, list[Race]]) -> Report:
-    rows = [_row(f"{workers} of our workers", races[workers], size) for workers in races]
-    one, two = (cast("float", row["messages_per_second"]) for row in rows)
-    notes = (
-        f"two are {two / one:.2f} times as fast as one; aim {AIM_OF_TWO} where Redis is not the limit; {psutil.cpu_count()} cores for all",
-        f"{plan.rounds} rounds; Redis applies one record at a time: at a share of 1 it is the limit, whatever the number of workers",
-    )
-    return Report("kafka_workers", f"Workers on topics of 8 partitions, {size.messages} messages a tipset", rows, notes)

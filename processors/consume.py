@@ -35,7 +35,7 @@ SESSION_SECONDS = 6.0
 METADATA_SECONDS = 30.0
 COMMIT_SECONDS = 1.0
 STARTING_SECONDS = 30.0
-STOPPING_SECONDS = 8.0
+STOPPING_SECONDS = 7.0
 """How long a last commit and leaving the group may take together: some more than a session, after which we are out anyway."""
 GIVING_UP_SECONDS = 1.0
 

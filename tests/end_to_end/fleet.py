@@ -174,6 +174,10 @@ class Processes:
         await process.wait()
         self._running.remove(process)
 
+    def forget(self, process: asyncio.subprocess.Process) -> None:
+        """It has ended, and was meant to."""
+        self._running.remove(process)
+
     async def drain(self, process: asyncio.subprocess.Process) -> None:
         """As an operator ends it."""
         process.send_signal(signal.SIGTERM)
