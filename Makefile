@@ -20,7 +20,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: install
 install: $(VENV)/.installed ## make .venv with fvm-pulse in it
@@ -39,6 +39,10 @@ check: install ## format, lint, types, YAML
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/yamllint --strict .
+
+.PHONY: advisories
+advisories: install ## ask OSV whether anything that is pinned has a known vulnerability
+	.ci/advisories
 
 # How many simulated histories; MODE=full: before the product's own processes, Redis and Kafka.
 N ?= 1000
