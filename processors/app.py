@@ -5,7 +5,7 @@ Embedded, the agents read in-process channels and Faust's Kafka machinery stays 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
@@ -15,8 +15,10 @@ from faust.app.base import BootStrategy
 from streams.records import STREAMS, Record, Stream, stream_of
 
 CHANNEL_RECORDS = 64
+AHEAD_RECORDS = 4
+"""How many records of a stream are begun and not finished."""
 
-Handler: TypeAlias = Callable[[Any], Awaitable[None]]
+Handler: TypeAlias = Callable[[Any], Coroutine[Any, Any, None]]
 
 
 class _LocalBoot(BootStrategy):
@@ -46,22 +48,39 @@ class _LocalApp(faust.App):
         self.flow_control.resume()
 
 
-def add_agent(app: faust.App, stream: Stream, source: Any, handle: Handler) -> None:
+def add_agent(app: faust.App, stream: Stream, source: Any, handle: Handler, done: Callable[[Any], None] = lambda _: None) -> None:
     """Declare the agent of a stream: it hands all of `source` to `handle`, in order: records of a channel, events of topics.
 
-    An event is acknowledged when `handle` returns, and at no other time: left to itself, Faust acknowledges also what an agent
-    was busy with when it was cancelled, and the record would be lost.
+    The next records are begun while Redis is busy with one: registers do not ask in which order they come. They are finished in
+    the order in which they came. `handle` may not raise: what must not count as done never returns.
+
+    An event is acknowledged when it is finished, after `done` was told, and at no other time: left to itself, Faust acknowledges
+    also what an agent was busy with when it was cancelled, and the record would be lost.
     """
+
+    async def finish(begun: asyncio.Queue[tuple[asyncio.Task[None], Any]], records: Any) -> None:
+        while True:
+            task, event = await begun.get()
+            await task
+            if event is not None:
+                done(event)
+                await records.ack(event)
 
     async def agent(records: Any) -> None:
         records.enable_acks = False
-        async for record in records:
-            event = records.current_event
-            if event is None:
-                await handle(record)
-            else:
-                await handle(event)
-                await records.ack(event)
+        begun: asyncio.Queue[tuple[asyncio.Task[None], Any]] = asyncio.Queue(AHEAD_RECORDS - 2)  # one more waits to be put, one is finished
+        running = {asyncio.create_task(finish(begun, records))}
+        try:
+            async for record in records:
+                event = records.current_event
+                task = asyncio.create_task(handle(record if event is None else event))
+                running.add(task)
+                task.add_done_callback(running.discard)
+                await begun.put((task, event))
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
 
     app.agent(source, name=stream, concurrency=1)(agent)
 
@@ -85,11 +104,11 @@ class LocalAgents:
         async def counted(record: bytes | Record) -> None:
             try:
                 await handle(record)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 (whatever it is, it ends all of us)
                 # Faust would start the agent again without this record, and say nothing.
                 self._failure = self._failure or error
                 self._failed.set()
-                raise
+                await asyncio.Event().wait()
             self._pending -= 1
             if self._pending == 0:
                 self._idle.set()

@@ -213,7 +213,7 @@ class TopicAgents:
         for stream in STREAMS:
             names = [topics.topic_of(prefix, network, stream) for network in networks]
             source = self._app.topic(*names, key_serializer="raw", value_serializer="raw", key_type=bytes, value_type=bytes)
-            add_agent(self._app, stream, source, self._take)
+            add_agent(self._app, stream, source, self._take, self._taken)
         self._app.on_startup_finished = self._started
 
     async def _started(self) -> None:
@@ -227,8 +227,11 @@ class TopicAgents:
             if not self._failure.done():
                 self._failure.set_exception(error)
             await asyncio.Event().wait()
+
+    def _taken(self, event: Any) -> None:
+        message = event.message
         self.handled += 1
-        self._next[delivery.topic, delivery.partition] = delivery.offset + 1
+        self._next[message.topic, message.partition] = message.offset + 1
 
     @property
     def done(self) -> Mapping[Partition, int]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from processors.app import CHANNEL_RECORDS, LocalAgents
+from processors.app import AHEAD_RECORDS, CHANNEL_RECORDS, LocalAgents
 from streams.records import LogsRecord, Record, Rewind
 from tests.processors.strategies import NETWORK, rewind, tipset
 
@@ -27,6 +27,27 @@ async def test_each_stream_is_handled_in_order() -> None:
         await agents.drained()
     assert [record for record in seen if not isinstance(record, LogsRecord)] == [put[0], put[2], put[3]]
     assert [record for record in seen if isinstance(record, LogsRecord)] == [LOGS]
+
+
+async def test_the_next_are_begun_while_one_waits() -> None:
+    """So many of a stream and no more, and nothing is finished before what came before it."""
+    begun: list[int] = []
+    go_on = asyncio.Event()
+
+    async def handle(record: Record) -> None:
+        begun.append(record.height)
+        if record.height == 1:
+            await go_on.wait()
+
+    agents = LocalAgents(handle)
+    async with agents.running():
+        for height in range(1, 10):
+            await agents.put(tipset(height, height - 1, height))
+        await asyncio.sleep(0.1)
+        assert begun == list(range(1, AHEAD_RECORDS + 1))
+        go_on.set()
+        await asyncio.wait_for(agents.drained(), 1)
+    assert begun == list(range(1, 10))
 
 
 async def test_drained_waits_for_the_handler() -> None:
