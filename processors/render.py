@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from processors.alerts import LINKS, Links
+from processors.alerts import FRESH_SECONDS, LINKS, Links
 from processors.catalogue import ROWS, unit_of
 from processors.page import number
 from processors.row import GROUPS, Row
@@ -21,10 +21,15 @@ from streams.errors import UsageError
 CHART_FILES = "deploy/helm/fvm-pulse/files"
 NOTE = "Written by `fvm-pulse render` from processors/catalogue.py: change that, not this."
 
-WINDOWS = """\
+WINDOWS = f"""\
 A window of `W` epochs is `(H-W, H]`, where `H` is the newest processed epoch; an epoch is 30 s, and null rounds count as time.
 Windows are gauges: never `rate()` them, never add up windows. A value that is not known is absent, never 0.
-How much of a window is known stands in `pulse_window_coverage_ratio`; an indicator alerts at 1 only."""
+How much of a window is known stands in `pulse_window_coverage_ratio`; an indicator alerts at 1 only.
+
+Where `fvm-pulse indicators`, `/api/indicators` and the status page judge an indicator, they call it `ok`, `info`, `warning` or
+`critical`. Where they do not, they say why: `filling`, with how much is known so far; `unavailable`, with the reason (the node does
+not serve it, nothing is declared, an upgrade of the network lies in between, there is nothing to divide by); or `stale`, with its
+age, from {FRESH_SECONDS // 60} minutes on."""
 
 PRESETS = f"""\
 `preset = "default"` ships floors and comparisons with the network's own past; `preset = "article"` adds the article's levels
@@ -59,7 +64,9 @@ def _indicator(row: Row, indicator: Indicator) -> str:
     unit = unit_of(row, indicator)
     default, article = indicator.presets.get("default"), indicator.presets.get("article")
     baseline = f" over its own average of {indicator.baseline_days} days" if indicator.baseline_days else ""
-    value = f'`{row.metric}{{window="{indicator.window}"}}`{baseline}'
+    labels = dict(indicator.labels) | ({"window": indicator.window} if "window" in row.labels else {})
+    chosen = ",".join(f'{name}="{label}"' for name, label in labels.items())
+    value = (f"`{row.metric}{{{chosen}}}`" if chosen else f"`{row.metric}`") + baseline
     return f"| `{indicator.name}` | {value} | {_levels(default, unit)} | {_levels(article, unit)} | {indicator.hold} |"
 
 

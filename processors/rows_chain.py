@@ -234,7 +234,8 @@ GAS = (
         labels=("window",),
         samples=s.per_window(s.total_burn_share),
         definition="FEVM gas burn and what calls inside of FEVM messages sent to f099, over all burn, where the rise of f099 is known.",
-        silent="FIL that contracts send to f099 in tipsets without traces (pulse_trace_coverage_ratio) counts below the line only.",
+        silent="FIL that contracts send to f099 in tipsets without traces (pulse_trace_coverage_ratio) counts below the line only. "
+        "Since network version 29 all burn includes the part of the block reward that is burnt at once, which nobody paid.",
     ),
     Row(
         metric="filecoin_rolling_messages",

@@ -8,10 +8,15 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
 
 from streams.chain import Link
 from streams.errors import NodeFault
 from streams.events import NoSample
+from streams.follower import Follower
+from streams.metrics import ProcessMetrics
+from streams.observe import Observer
+from streams.pools import PoolQuestions, View, pool_probes
 from streams.records import StateRecord
 from streams.rpc import Answer, Call, RpcError
 from streams.sampler import ASKED_AT_ONCE, LARGEST_ANSWER_BYTES, MOST_WAITING, NEAR_EPOCHS, Sampler
@@ -170,6 +175,54 @@ def test_a_probe_that_is_never_answered_delays_no_tipset() -> None:
     one.settle(60)
     assert held(one)[6].failed == ("height",)
     assert set(held(one)[6].samples) == {"burnt"}
+
+
+POOL = "0x" + "d0" * 20
+BAD: dict[str, dict[str, Any] | None] = {
+    "reverts": {"jsonrpc": "2.0", "error": {"code": 3, "message": "message execution failed (exit=[33])", "data": "0x08c379a0"}},
+    "never answers": None,
+    "garbage": {"jsonrpc": "2.0", "result": {"amount": "many"}},
+    "ten megabytes": {"jsonrpc": "2.0", "result": "0x" + "0" * 10_000_000},
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_pool_that_does_not_tell_is_counted_and_skipped(kind: str) -> None:
+    """It reverts, times out, says what is no amount, or does not stop: no sample, one failure, the rest goes on; then it is asked again."""
+    pool = PoolQuestions("one", POOL, assets=(View(POOL, "totalAssets()"),), every_epochs=1)
+    assets = next(probe for probe in pool_probes(pool) if probe.name == "pool:one")
+    world = World()
+    world.advance(*[0] * 5)
+    one = Harness({"a": Node(world)}, probes=(BURNT, assets))
+    one.settle(5)
+    answered = one.nodes["a"].answer
+    well, before = False, len(one.events)
+
+    def answer(frame: bytes) -> list[bytes]:
+        asked = json.loads(frame)
+        if asked["method"] != "eth_call":
+            return answered(frame)
+        good = {"jsonrpc": "2.0", "result": "0x" + f"{5:064x}"}
+        said: dict[str, Any] | None = good if well else BAD[kind]
+        return [] if said is None else [json.dumps({**said, "id": asked["id"]}).encode()]
+
+    one.nodes["a"].answer = answer  # type: ignore[method-assign]
+    for at in (5, 6):
+        world.advance(0)
+        one.tell("a", one.nodes["a"].see(world.head))
+        one.settle(60)
+        assert max(one.registers.chain("tipsets")) == at
+        well = True
+    registry = CollectorRegistry()
+    observe = Observer(Follower(["a"], network="testnet"), ProcessMetrics(registry))
+    for event in one.events[before:]:
+        if isinstance(event, NoSample):
+            observe(event)
+    first, second = held(one)[5], held(one)[6]
+    assert (first.failed, set(first.samples)) == (("pool:one",), {"burnt"})
+    assert (second.failed, second.samples["pool:one:assets_attofil"]) == ((), 5)
+    assert registry.get_sample_value("pulse_probe_failures_total", {"network": "testnet", "probe": "pool:one"}) == 1
+    assert "a" in one.connected
 
 
 def test_a_long_gap_is_sampled_about_hourly() -> None:
