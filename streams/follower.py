@@ -22,7 +22,7 @@ from streams.endpoints import OPENING_SECONDS, Endpoint, Endpoints
 from streams.enrich import Assembled
 from streams.errors import NodeFault, Refusal
 from streams.events import Dropped, Event, Incomplete, Live, LogMismatch, NoSample, OutOfReach, Policy, Position, Reorg, doubts
-from streams.greeting import Greeting, Known, greet, latest_link
+from streams.greeting import Greeting, greet, latest_link
 from streams.heads import Heads
 from streams.history import NEVER_NOTICED, PAST, History
 from streams.memory import Memory
@@ -87,7 +87,7 @@ class Follower:
         self._questions = Questions(self._policy)
         self._sampler = Sampler(probes)
         self.history = History(self._policy)
-        self._known = Known()
+        self._said_network: str | None = None
         self._streamed = StreamedLogs()
         self._heads = Heads(self._pursuit, self._publication, self._streamed)
         self._others = Others(self._endpoints, self._policy)
@@ -251,9 +251,10 @@ class Follower:
             self._ask(endpoint, [(("latest", 0), latest_link)])
 
     def _greeted(self, endpoint: Endpoint, greeting: Greeting) -> None:
-        self._known = greeting.agreed(self.chain_id, self._known)
+        greeting.check(self.chain_id, self._said_network)
         self.chain_id = greeting.chain_id
         self.network = self.network or greeting.label
+        self._said_network = self._said_network or greeting.network
         endpoint.greeted(self._now, native=greeting.native)
         if greeting.streams_logs:
             self._streamed.subscribed(endpoint.name)

@@ -1,7 +1,6 @@
 """The first words on a connection: what the node is, what it will tell by itself, and where tipsets stand."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from streams.chain import Link
 from streams.errors import NodeFault
@@ -12,17 +11,6 @@ from streams.wire import Cid, EthHeader, HexHeight, Tipset, read
 
 NETWORKS = {314: "mainnet", 314159: "calibrationnet", 31415926: "devnet"}
 """Labels for chain ids whose node does not tell its network's name."""
-GENESIS_SECONDS = {"mainnet": 1_598_306_400, "calibrationnet": 1_667_326_380}
-"""When height 0 of the public networks was, in Unix time (Lotus `build/genesis`)."""
-EPOCH_SECONDS = 30
-"""Consensus lets no block have another time than that of the genesis and this for each height (Lotus `chain/consensus/filcns`)."""
-
-
-class Known(NamedTuple):
-    """What nodes have said of the network that is followed: its name, and whether it is the public one of its chain id."""
-
-    network: str | None = None
-    public: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,42 +24,20 @@ class Greeting:
     head: Link | None
 
     @property
-    def public(self) -> bool | None:
-        """Whether this is the public network that its chain id claims: by the name that the node tells, else by the time of its head.
-
-        A private network may say 314 as well, but no block of it has the time that one of mainnet has at that height. None where
-        neither name nor head is told, or the chain id is that of no public network.
-        """
-        claimed = NETWORKS.get(self.chain_id, "")
-        if self.network is not None:
-            return self.network == claimed
-        genesis = GENESIS_SECONDS.get(claimed)
-        if genesis is None or self.head is None:
-            return None
-        return self.head.timestamp_seconds == genesis + EPOCH_SECONDS * self.head.height
-
-    @property
     def label(self) -> str:
         """What the network is called: by the node, or else by its chain id."""
-        if self.public is False:
-            return self.network or f"devnet-{self.chain_id}"
         return self.network or NETWORKS.get(self.chain_id, f"chain-{self.chain_id}")
 
-    def agreed(self, chain_id: int | None, known: Known) -> Known:
-        """See that this is the chain and the network that are followed, as far as these are known; and what is known now.
+    def check(self, chain_id: int | None, network: str | None) -> None:
+        """See that this is the chain and the network that are followed, where they are known.
 
         Raises:
             NodeFault: it is another one.
         """
         if chain_id is not None and self.chain_id != chain_id:
             raise NodeFault(f"wrong chain id {self.chain_id}, expected {chain_id}", retryable=False)
-        if None not in (known.network, self.network) and self.network != known.network:
-            raise NodeFault(f"another network, {self.network!r} instead of {known.network!r}", retryable=False)
-        if None not in (known.public, self.public) and self.public != known.public:
-            claimed = NETWORKS[self.chain_id]
-            followed, this = (claimed, "a private one") if known.public else ("a private network", claimed)
-            raise NodeFault(f"another network, {this} instead of {followed}, by its name or the time of its head", retryable=False)
-        return Known(known.network or self.network, self.public if known.public is None else known.public)
+        if network is not None and self.network is not None and self.network != network:
+            raise NodeFault(f"another network, {self.network!r} instead of {network!r}", retryable=False)
 
 
 def greet() -> Fetch[Greeting]:

@@ -215,7 +215,7 @@ async def test_nonsense_is_counted_and_survived(kind: str, native: bool, redis: 
     """The fault shows in `pulse_node_faults_total`, the process goes on, and the end is the recount."""
     wrong, distorted = NONSENSE[kind]
     times = 2
-    port, store = free_port(), Store(redis, "testing" if native else "devnet-314")
+    port, store = free_port(), Store(redis, "testing" if native else "mainnet")
 
     def distort(method: str, _: list[Any], answer: bytes) -> bytes:
         nonlocal times
@@ -260,7 +260,7 @@ def strange(rng: random.Random, value: Any) -> Any:
 @pytest.mark.parametrize("native", [True, False], ids=["lotus", "eth-only"])
 async def test_any_nonsense_about_the_chain_is_survived(native: bool, redis: Redis, redis_socket: str) -> None:
     """Every fourth answer that says where a tipset lies is mutilated somewhere, for a while: the end is the recount."""
-    rng, store, port = random.Random(seed := random.randrange(2**32)), Store(redis, "testing" if native else "devnet-314"), free_port()
+    rng, store, port = random.Random(seed := random.randrange(2**32)), Store(redis, "testing" if native else "mainnet"), free_port()
     left = 60
 
     def distort(method: str, _: list[Any], answer: bytes) -> bytes:

@@ -36,8 +36,8 @@ def recount(*, native: bool) -> Recount:
 
 
 def network(*, native: bool) -> str:
-    """What the node calls its network; one that serves eth only tells by its times that it is not mainnet."""
-    return "testing" if native else "devnet-314"
+    """What the node calls its network; one that serves eth only can not say more than a chain id."""
+    return "testing" if native else "mainnet"
 
 
 async def started(node: ReplayNode, store: Store) -> None:

@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import Any
 
 from streams.evidence import STANDARDS, selector_of
-from streams.greeting import EPOCH_SECONDS, GENESIS_SECONDS
 from streams.wire import Cid, tipset_hash
 from tests.node.world import cid
 from tests.recount import EAM, F099, message_burn
@@ -128,11 +127,6 @@ class Tip:
         }
         return transaction, receipt
 
-    @property
-    def time_seconds(self) -> int:
-        """Its time, which is that of mainnet at this height."""
-        return GENESIS_SECONDS["mainnet"] + EPOCH_SECONDS * self.height
-
     @cached_property
     def header(self) -> dict[str, Any]:
         """It as `newHeads` announces it."""
@@ -140,7 +134,7 @@ class Tip:
             "hash": self.hash,
             "parentHash": self.parent.hash if self.parent is not None else tipset_hash([]),
             "number": hex(self.height),
-            "timestamp": hex(self.time_seconds),
+            "timestamp": hex(self.height * 30),
             "baseFeePerGas": hex(self.base_fee),
             "logsBloom": "0x" + "ff" * 256,
         }
@@ -149,7 +143,7 @@ class Tip:
     def tipset(self) -> dict[str, Any]:
         """It as Lotus tells it."""
         parents = self.parent.key if self.parent is not None else []
-        block = {"Parents": parents, "Height": self.height, "Timestamp": self.time_seconds}
+        block = {"Parents": parents, "Height": self.height, "Timestamp": self.height * 30}
         return {"Cids": self.key, "Blocks": [block], "Height": self.height}
 
     @cached_property

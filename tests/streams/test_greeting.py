@@ -1,15 +1,12 @@
 """The greeting: what kind of node it is, and where tipsets stand."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from streams.chain import Link
 from streams.errors import NodeFault, Refusal
-from streams.greeting import GENESIS_SECONDS, Greeting, Known, fetch_link, fetch_link_at, greet, latest_link
+from streams.greeting import Greeting, fetch_link, fetch_link_at, greet, latest_link
 from streams.rpc import Answer, Call
 from streams.wire import Cid
 from tests.node.asking import Answerer, ask, but, by_node, refused, told
@@ -20,13 +17,6 @@ WORLD.advance(0, 2, 0, 0)
 TIP = WORLD.below(1)
 assert TIP.parent is not None
 PARENT = TIP.parent
-
-
-PUBLIC = [(314, "mainnet", 1_598_306_400), (314159, "calibrationnet", 1_667_326_380)]
-
-
-def head_at(height: int, timestamp_seconds: int) -> Link:
-    return Link(height, "0x" + "ab" * 32, "0x" + "cd" * 32, timestamp_seconds=timestamp_seconds)
 
 
 def lotus() -> Answerer:
@@ -56,12 +46,13 @@ def test_a_lotus_tells_its_network_and_follows_by_channel() -> None:
 
 
 def test_a_node_without_filecoin_methods_says_where_the_chain_stands() -> None:
-    """Its head is the newest executed tipset, and the time of that says that this is no calibration network."""
+    """Its network is called by the chain id, and its head is the newest executed tipset."""
     greeting = ask(greet(), eth_only())
     assert (greeting.native, greeting.streams_logs, greeting.network) == (False, True, None)
-    assert greeting.label == "devnet-314159"
+    assert greeting.label == "calibrationnet"
     assert greeting.head is not None
     assert greeting.head.hash == TIP.hash
+    assert Greeting(5, None, False, False, None).label == "chain-5"
 
 
 def test_logs_need_not_be_streamed() -> None:
@@ -118,52 +109,15 @@ def test_a_head_of_another_shape_is_a_fault() -> None:
         ask(greet(), but(eth_only(), getBlockByNumber=lambda _: {"hash": "0x1"}))
 
 
-def placed(chain_id: int, head: Link | None, network: str | None = None) -> Greeting:
-    """A greeting of a node, native if it tells its network's name."""
-    return Greeting(chain_id, network, network is not None, True, head)
-
-
-@given(st.sampled_from(PUBLIC), st.integers(0, 10**8), st.integers(-(10**9), 10**9))
-def test_the_time_of_a_block_tells_a_public_network_from_a_private_one(public: tuple[int, str, int], height: int, off: int) -> None:
-    """Every block of a public network has the time of its genesis and 30 s for each height; one block off is a private network."""
-    chain_id, name, genesis = public
-    right = placed(chain_id, head_at(height, genesis + 30 * height))
-    wrong = placed(chain_id, head_at(height, genesis + 30 * height + (off or 30)))
-    assert (right.label, right.public) == (name, True)
-    assert (wrong.label, wrong.public) == (f"devnet-{chain_id}", False)
-
-
-def test_blocks_of_the_public_networks() -> None:
-    """Epoch 6,254,043 of mainnet, and the upgrade to version 23 on the calibration network, by their published dates."""
-    assert datetime.fromtimestamp(GENESIS_SECONDS["mainnet"] + 30 * 4_154_640, UTC).isoformat() == "2024-08-06T12:00:00+00:00"
-    assert datetime.fromtimestamp(GENESIS_SECONDS["calibrationnet"] + 30 * 1_779_094, UTC).isoformat() == "2024-07-11T12:00:00+00:00"
-    assert placed(314, head_at(4_154_640, 1_722_945_600)).label == "mainnet"
-
-
-def test_where_no_time_tells_the_chain_id_is_believed() -> None:
-    """As long as the head is not known, and of chains whose genesis is not."""
-    assert (placed(314, None).label, placed(314, None).public) == ("mainnet", None)
-    for chain_id, label in ((31415926, "devnet"), (5, "chain-5")):
-        assert (placed(chain_id, head_at(9, 9)).label, placed(chain_id, head_at(9, 9)).public) == (label, None)
-    assert (placed(314, None, "localnet-7").label, placed(314, None, "localnet-7").public) == ("localnet-7", False)
-
-
 def test_another_chain_and_another_network_are_refused_for_good() -> None:
-    """By the id, by the name, and where a node tells no name by the time of its head; who tells neither is believed by the id."""
-    mainnet, private = placed(314, None, "mainnet"), placed(314, None, "localnet-7")
-    on_time, off_time, silent = placed(314, head_at(2, 1_598_306_460)), placed(314, head_at(2, 60)), placed(314, None)
-    known = mainnet.agreed(None, Known())
-    assert known == mainnet.agreed(314, known) == on_time.agreed(314, known) == silent.agreed(314, known) == Known("mainnet", True)
-    assert private.agreed(314, off_time.agreed(314, silent.agreed(None, Known()))) == Known("localnet-7", False)
-    for greeting, chain_id, before, reason in (
-        (mainnet, 314159, Known(), "wrong chain id 314, expected 314159"),
-        (mainnet, 314, Known("devnet", False), "another network, 'mainnet' instead of 'devnet'"),
-        (off_time, 314, known, "another network, a private one instead of mainnet, by its name or the time of its head"),
-        (on_time, 314, Known("localnet-7", False), "another network, mainnet instead of a private network"),
-        (private, 314, on_time.agreed(314, Known()), "another network, a private one instead of mainnet"),
-    ):
+    """Where the id or the name that is followed is known; a node that tells no name is believed by its id."""
+    greeting = Greeting(314, "mainnet", True, True, None)
+    greeting.check(None, None)
+    greeting.check(314, "mainnet")
+    Greeting(314, None, False, True, None).check(314, "mainnet")
+    for chain_id, network, reason in ((314159, "mainnet", "wrong chain id 314, expected 314159"), (314, "devnet", "another network")):
         with pytest.raises(NodeFault, match=reason) as caught:
-            greeting.agreed(chain_id, before)
+            greeting.check(chain_id, network)
         assert not caught.value.retryable
 
 
