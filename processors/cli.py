@@ -272,13 +272,16 @@ def doctor(context: typer.Context) -> None:
         raise typer.Exit(1)
 
 
-@_command("node config chain_id registry")
+@_command("node config data_dir redis_url chain_id network registry")
 def classify(
     context: typer.Context,
     address: Annotated[str, typer.Argument(metavar="ADDRESS", help="A contract, as 0x…, f410f… or f0….")],
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Show what a contract is taken for, with every rule that was tried and what it found; asks a node."""
+    """Show what a contract is taken for, with every rule that was tried and what it found; asks a node.
+
+    Who made or announced a contract is known to who follows the chain: a run on the same --data-dir, or the --redis-url of followers.
+    """
     settings = _settings(context)
     from processors import report
     from processors.inquire import inquire

@@ -1,4 +1,4 @@
-"""What a contract is taken for, and why: asked of a node at once, as the follower would."""
+"""What a contract is taken for, and why: asked of a node at once, as the follower would, with what a follower learnt of it on the way."""
 
 import asyncio
 from collections.abc import Sequence
@@ -6,12 +6,16 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import msgspec
+from redis.asyncio import Redis
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from processors.classify import Classifier, Tried, Verdict
-from processors.parts import node_addresses
+from processors.faults import faults
+from processors.parts import node_addresses, url_of
 from processors.registry import Registry
+from processors.store import Store, networks
 from streams.addresses import delegated, parse
 from streams.connections import Address as NodeAddress
 from streams.errors import NodeFault, UsageError
@@ -30,10 +34,14 @@ ANSWER_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Inquiry:
-    """A contract on a chain, the evidence about it, every rule that was tried, and the verdict."""
+    """A contract on a chain, the evidence about it, every rule that was tried, and the verdict.
+
+    Who made or announced it stands in no state: `followed` tells whether a follower's Redis could be asked for that.
+    """
 
     chain_id: int
     contract: Contract
+    followed: bool
     tried: Sequence[Tried]
     verdict: Verdict
 
@@ -49,6 +57,9 @@ class Inquiry:
             "decided_by": str(self.verdict.evidence),
             "code_hash": contract.code_hash,
             "implementation": contract.implementation,
+            "created_by": contract.created_by,
+            "announced_by": contract.child_of.factory if contract.child_of is not None else None,
+            "followed": self.followed,
             "functions": list(contract.selectors),
             "events": list(contract.topics),
             "interfaces": list(contract.interfaces),
@@ -70,6 +81,7 @@ async def inquire(settings: Settings, text: str) -> Inquiry:
     Raises:
         UsageError: `text` is no address, or there is no contract.
         NodeFault: no node answers.
+        StoreFault: the Redis that is given does not.
     """
     address = parse(text)
     registry = Registry.load(settings.registry)
@@ -79,7 +91,23 @@ async def inquire(settings: Settings, text: str) -> Inquiry:
     if contract is None:
         raise UsageError(f"address {text!r}: there is no contract on chain {chain_id} (an account, a built-in actor, or nothing)")
     classifier = Classifier(registry.for_chain(chain_id))
-    return Inquiry(chain_id, contract, classifier.explain(contract), classifier.classify(contract))
+    url = url_of(settings)
+    contract = contract if url is None else await _with_birth(url, settings, chain_id, contract)
+    return Inquiry(chain_id, contract, url is not None, classifier.explain(contract), classifier.classify(contract))
+
+
+async def _with_birth(url: str, settings: Settings, chain_id: int, contract: Contract) -> Contract:
+    """The contract with who made and who announced it, as whoever follows the chain on this Redis saw in traces and events."""
+    async with Redis.from_url(url, socket_timeout=ANSWER_SECONDS, socket_connect_timeout=ANSWER_SECONDS) as redis:
+        with faults():
+            found = [settings.network] if settings.network is not None else await networks(redis)
+        for store in (Store(redis, network) for network in found):
+            known = await store.load_contract(contract.address)
+            if known is None or known.code_hash != contract.code_hash:
+                continue
+            if (await store.snapshot()).latest.get("chain_id", str(chain_id)) == str(chain_id):
+                return msgspec.structs.replace(contract, child_of=known.child_of, created_by=known.created_by)
+    return contract
 
 
 async def _first(nodes: dict[str, NodeAddress], address: Address) -> tuple[int, Contract | None]:

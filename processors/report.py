@@ -152,6 +152,8 @@ def print_inquiry(found: dict[str, Any]) -> None:
         "decided by": found["decided_by"],
         "runs": found["implementation"] or "its own code",
     }
+    untold = "not seen" if found["followed"] else "not known: name the Redis of a follower"
+    rows |= {"made by": found["created_by"] or untold, "announced by": found["announced_by"] or untold}
     for name, value in rows.items():
         table.add_row(name, value)
     console.print(table)

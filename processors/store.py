@@ -315,6 +315,15 @@ class Store:
                 continue
         return contracts
 
+    async def load_contract(self, address: str) -> Contract | None:
+        """The evidence kept about one contract, None where there is none that can be read."""
+        with faults(SCHEMA):
+            value = await cast("Any", self._redis).hget(self._keys.contracts, address)
+        try:
+            return msgspec.json.decode(value, type=Contract) if value is not None else None
+        except msgspec.MsgspecError:
+            return None
+
     async def _call(self, command: str, stream: Stream, argument: object) -> list[Any]:
         """The script's answer. A Redis that lost its scripts or its configuration gets them again."""
         keys = self._keys.script[stream]
