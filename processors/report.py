@@ -106,7 +106,7 @@ def _indicators(network: dict[str, Any]) -> Table:
         for window, other in row["windows"].items() if figure["value"] is None else ():
             if window != watched and other["value"] is not None:
                 share = remark("filling", None, other["coverage"], None) if other["coverage"] < 1 else ""
-                table.add_row("", window, number(other["value"], row["unit"]), Text("not watched", style="dim"), share)
+                table.add_row(row["title"], window, number(other["value"], row["unit"]), Text("not watched", style="dim"), share)
     return table
 
 

@@ -1,10 +1,14 @@
+import ast
 import re
+from pathlib import Path
 
 import pytest
 
 from processors.catalogue import INDICATORS, ROWS, unit_of, watched
 from processors.row import GROUPS
 from processors.thresholds import HOLDS
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_names_are_unique() -> None:
@@ -65,30 +69,59 @@ def test_a_baseline_makes_a_ratio() -> None:
     assert units["active_addresses_trend"] == "ratio"
 
 
-@pytest.mark.parametrize(
-    "indicator, metrics",
-    {
-        "growth of effective power": ["filecoin_power_growth_annualized_ratio"],
-        "interactive addresses": ["fvm_active_addresses"],
-        "share of FIL consumed": ["fvm_burn_share_ratio"],
-        "share of gas": ["fvm_gas_share_ratio"],
-        "deployments": ["fvm_rolling_contract_deployments", "fvm_contract_deployments"],
-        "growth of projects": ["fvm_project_growth_ratio"],
-        "locked share": ["filecoin_locked_to_circulating_ratio", "filecoin_locked_fil"],
-        "staking yield": ["filecoin_staking_apy_ratio"],
-        "liquidity lent": ["fvm_pool_assets_fil", "fvm_lent_usd"],
-        "value locked": ["fvm_tvl_usd"],
-        "DeFi yield and growth of pools": ["fvm_pool_apy_ratio", "fvm_pool_growth_ratio"],
-        "stored capacity and its growth": ["filecoin_power_bytes", "filecoin_power_growth_ratio"],
-        "storage revenue": ["fvm_storage_payments_growth_ratio"],
-        "bridges": ["fvm_rolling_bridge_transfers"],
-    }.items(),
-)
-def test_every_indicator_of_the_article_has_a_row(indicator: str, metrics: list[str]) -> None:
+RECOUNT = "tests/processors/test_run.py::test_a_replay_ends_in_the_recount_from_its_first_head_on"
+STATE = "tests/test_state_recount.py::test_power_supply_and_f099_are_reproduced_at_every_tipset"
+WORKED = "tests/processors/test_worked.py::test_"
+ARTICLE: dict[str, tuple[list[str], list[str]]] = {
+    "growth of effective power": (["filecoin_power_growth_annualized_ratio"], [STATE, WORKED + "power_before_solstice"]),
+    "interactive addresses": (["fvm_active_addresses"], [RECOUNT, WORKED + "projects_and_addresses"]),
+    "share of FIL consumed": (["fvm_burn_share_ratio"], [RECOUNT, WORKED + "a_year_of_burn"]),
+    "share of gas": (["fvm_gas_share_ratio"], [RECOUNT, WORKED + "gas_and_deployments_of_a_day"]),
+    "deployments": (
+        ["fvm_rolling_contract_deployments", "fvm_contract_deployments"],
+        [
+            RECOUNT,
+            "tests/processors/test_deployments.py::test_a_recorded_chain_ends_in_the_recount",
+            WORKED + "gas_and_deployments_of_a_day",
+        ],
+    ),
+    "growth of projects": (["fvm_project_growth_ratio"], [WORKED + "projects_and_addresses"]),
+    "locked share": (["filecoin_locked_to_circulating_ratio", "filecoin_locked_fil"], [STATE, WORKED + "locked_share"]),
+    "staking yield": (["filecoin_staking_apy_ratio"], [STATE, WORKED + "staking_yield"]),
+    "liquidity lent": (["fvm_pool_assets_fil", "fvm_lent_usd"], [WORKED + "liquidity_lent", WORKED + "accounting_is_not_money"]),
+    "value locked": (["fvm_tvl_usd"], [WORKED + "value_locked", "tests/processors/test_overlay.py::test_a_line_is_enough"]),
+    "DeFi yield and growth of pools": (["fvm_pool_apy_ratio", "fvm_pool_growth_ratio"], [WORKED + "pools_of_the_article"]),
+    "stored capacity and its growth": (
+        ["filecoin_power_bytes", "filecoin_power_growth_ratio"],
+        [STATE, WORKED + "a_quarter_of_58_per_cent", WORKED + "stored_bytes"],
+    ),
+    "storage revenue": (["fvm_storage_payments_growth_ratio"], [WORKED + "storage_revenue"]),
+    "bridges and classes": (
+        ["fvm_rolling_bridge_transfers"],
+        [
+            "tests/processors/test_overlay.py::test_a_line_is_enough",
+            "tests/processors/test_inquire.py::test_the_contracts_of_a_followed_recording",
+        ],
+    ),
+}
+"""The article's fourteen: the metrics of each, and the tests that hold them against a recount or against worked numbers."""
+
+
+@pytest.mark.parametrize("indicator", ARTICLE)
+def test_every_indicator_of_the_article_has_a_row(indicator: str) -> None:
     """Each stands in the catalogue with what the article claims, what is counted and what that does not say."""
     rows = {row.metric: row for row in ROWS}
-    for metric in metrics:
+    for metric in ARTICLE[indicator][0]:
         row = rows[metric]
         assert row.claim, f"{indicator}: {metric} does not tell what the article says"
         assert row.definition, f"{indicator}: {metric}"
         assert row.silent, f"{indicator}: {metric} does not tell what it does not say"
+
+
+@pytest.mark.parametrize("indicator", ARTICLE)
+def test_every_indicator_of_the_article_is_checked_from_outside(indicator: str) -> None:
+    """By a recount of a recording that shares no code, or by numbers that somebody else published."""
+    for place in ARTICLE[indicator][1]:
+        path, _, name = place.partition("::")
+        tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+        assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}, place

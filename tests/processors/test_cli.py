@@ -110,7 +110,8 @@ def test_replay_shows_the_end_and_keeps_nothing(tmp_path: Path) -> None:
     )
     assert (code, complaint) == (0, "")
     assert "testing, newest tipset" in output
-    shares = [line for line in output.splitlines() if "FEVM share of gas" in line]
+    watched, *shares = [line for line in output.splitlines() if "FEVM share of gas" in line]
+    assert "windows has 120e,400e, not 24h" in watched
     assert [window for line in shares for window in ("120e", "400e") if window in line] == ["120e", "400e"]
     assert all("%" in line for line in shares)
     assert [path.name for path in tmp_path.rglob("*")] == ["tmp"]

@@ -87,7 +87,7 @@ def test_windows_other_than_the_watched_one_are_shown(capsys: pytest.CaptureFixt
     assert "windows has 20e,24h, not 7d" in first
     assert ["24h" in others[0], "25.00 %" in others[0], "known" in others[0]] == [True, True, False]
     assert ["1h" in others[1], "75.00 %" in others[1], "50.00 % known" in others[1]] == [True, True, True]
-    assert all("not watched" in line for line in others)
+    assert all("not watched" in line and "Gas share" in line for line in others)
     assert len(others) == 2
 
 

@@ -156,6 +156,24 @@ def test_pools_of_the_article() -> None:
     assert pytest.approx(59.97, abs=0.01) == 1.4 ** (365 / 30)
 
 
+def test_liquidity_lent() -> None:
+    """1.6 billion USD at 1.12 USD are 1.43 billion FIL, more than twice all that vested of the genesis."""
+    found = network({"pool:emptied:borrowed_attofil": 1_428_571_429 * FIL, "price:fil_usd_e18": 112 * FIL // 100})
+    assert shown("fvm_lent_fil", found) == {"": 1_428_571_429}
+    assert shown("fvm_lent_usd", found)[""] == pytest.approx(1.6e9)
+    assert state_of("liquidity_lent", found, "article") == "ok"
+    assert shown("fvm_pool_borrowed_fil", found) == {"emptied|P|liquid-staking": 1_428_571_429}
+
+
+def test_projects_and_addresses() -> None:
+    """47 registered projects of which 35 were active after 25 grew by the article's 40 %; 148 users of a day are far from 50,000."""
+    distinct = {"project": 35, "sender": 148}
+    found = network(distinct=distinct, prior_distinct={"project": 25})
+    assert shown("fvm_project_growth_ratio", found)["30d"] == pytest.approx(0.40)
+    assert shown("fvm_active_addresses", found)["24h"] == 148
+    assert (state_of("active_addresses", found), state_of("active_addresses", found, "article")) == ("ok", "info")
+
+
 def test_a_year_of_burn() -> None:
     """Of 2.83 M USD that f099 gained in a year, messages of the FVM burnt 961 USD: 0.034 %, where the article wants 30 %."""
     sums = {"f099_rise": 2_830_000 * FIL, "f099_fevm_burn": 961 * FIL, "f099_known": 1}
