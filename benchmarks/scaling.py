@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import IO, Any, NamedTuple, cast
 
 import psutil
@@ -214,17 +215,21 @@ async def measured(
 
 def _row(setup: Setup, races: dict[Setup, list[Look]], size: Size) -> dict[str, Value]:
     looks, one = races[setup], races.get(setup._replace(workers=1))
-    rate = _rate(looks, size)
-    found: dict[str, Value] = {"setup": str(setup), "messages_per_second": rate, "times_one": rate / _rate(one, size) if one else None}
+    rates, messages = [_rate(look, size) for look in looks], sum(look.records for look in looks) / 2 * size.messages
+    found: dict[str, Value] = {"setup": str(setup), "messages_per_second": median(rates), "by_round": _spread(rates)}
+    found["times_one"] = median(rates) / median(_rate(look, size) for look in one) if one else None
     for name in ("workers", "redis", "broker"):
-        found[f"{name}_cores"] = sum(getattr(look, f"{name}_cpu") for look in looks) / sum(look.seconds for look in looks)
-    for name in ("workers", "redis", "broker"):
-        found[f"{name}_s_per_million"] = cast("float", found[f"{name}_cores"]) / rate * 1e6
+        found[f"{name}_s_per_million"] = sum(getattr(look, f"{name}_cpu") for look in looks) / messages * 1e6
+    found["redis_share_of_a_core"] = cast("float", found["redis_s_per_million"]) * median(rates) / 1e6
     return found
 
 
-def _rate(looks: Sequence[Look], size: Size) -> float:
-    return sum(look.records for look in looks) / 2 * size.messages / sum(look.seconds for look in looks)
+def _rate(look: Look, size: Size) -> float:
+    return look.records / 2 * size.messages / look.seconds
+
+
+def _spread(rates: Sequence[float]) -> str:
+    return f"{min(rates):,.0f} to {max(rates):,.0f}"
 
 
 def _notes(rows: Sequence[dict[str, Value]], plan: Plan) -> list[str]:
@@ -232,7 +237,7 @@ def _notes(rows: Sequence[dict[str, Value]], plan: Plan) -> list[str]:
     redis, worker = (max(cast("float", row[f"{name}_s_per_million"]) for row in rows) for name in ("redis", "workers"))
     cores, load = psutil.cpu_count(), os.getloadavg()[0]
     return [
-        f"{plan.rounds} rounds of {plan.tipsets - plan.before} tipsets; {cores} cores for all, a load of {load:.1f} at the end",
+        f"{plan.rounds} rounds of {plan.tipsets - plan.before} tipsets, medians; {cores} cores for all, load {load:.1f} at the end",
         f"aim: two are {AIM} times as fast as one, where neither Redis nor the machine is the limit",
         "s per million: seconds of a core for a million messages",
         f"Redis applies on one thread: at {redis:.1f} s a million it is full at {1e6 / redis:,.0f} messages/s, whatever the workers",

@@ -34,6 +34,8 @@ SESSION_SECONDS = 6.0
 """After so long without a sign of life a worker's partitions go to the others."""
 METADATA_SECONDS = 30.0
 COMMIT_SECONDS = 1.0
+FETCHED_BYTES = 2**20
+"""Of a partition at once: what is fetched is unpacked between two signs of life. A broker sends a larger record all the same, alone."""
 STARTING_SECONDS = 30.0
 STOPPING_SECONDS = 7.0
 """How long a last commit and leaving the group may take together: some more than a session, after which we are out anyway."""
@@ -203,7 +205,7 @@ class TopicAgents:
             broker_heartbeat_interval=SESSION_SECONDS / 4,
             broker_commit_interval=COMMIT_SECONDS,
             consumer_metadata_max_age_ms=int(METADATA_SECONDS * 1000),
-            consumer_max_fetch_size=topics.LARGEST_RECORD_BYTES,
+            consumer_max_fetch_size=FETCHED_BYTES,
             consumer_auto_offset_reset="earliest",
             producer_max_request_size=topics.LARGEST_RECORD_BYTES,
             topic_disable_leader=True,

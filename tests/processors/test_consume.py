@@ -1,6 +1,7 @@
 """Agents over a real Kafka: nothing is done before its handler returns."""
 
 import asyncio
+import random
 import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
@@ -10,7 +11,7 @@ from typing import Any, cast
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from processors.consume import DeadLetters, Delivery, TopicAgents
+from processors.consume import FETCHED_BYTES, DeadLetters, Delivery, TopicAgents
 from streams import topics
 from streams.records import STREAMS
 from tests.brokers import Broker
@@ -56,6 +57,28 @@ async def test_every_record_of_every_network_comes_once(kafka: Broker, tmp_path:
     async with TopicAgents(kafka.brokers, "once", "tests", ["here", "there"], handle).running():
         await asyncio.sleep(3)
     assert len(seen) == 40
+
+
+async def test_records_larger_than_a_fetch(kafka: Broker) -> None:
+    """Several on one partition, among small ones on all: each comes, in the order of its partition."""
+    await fill(kafka, "large", [b"%d" % number for number in range(40)])
+    large = [random.randbytes(size) for size in (3 * FETCHED_BYTES, FETCHED_BYTES + 1, topics.LARGEST_RECORD_BYTES - 2000)]
+    seen: list[Delivery] = []
+
+    async def handle(delivery: Delivery) -> None:
+        seen.append(delivery)
+
+    async with AIOKafkaProducer(bootstrap_servers=kafka.address, max_request_size=topics.LARGEST_RECORD_BYTES) as producer:
+        for stream, partition in (("tipsets", 1), ("tipsets", 2), ("logs", 1)):
+            for value in large:
+                await producer.send_and_wait(topics.topic_of("large", "here", stream), value, partition=partition)
+    await fill(kafka, "large", [b"%d" % number for number in range(40, 80)])
+    async with TopicAgents(kafka.brokers, "large", "tests", ["here", "there"], handle).running():
+        await until(seen, 89)
+    assert {one.value for one in seen} == {*large, *(b"%d" % number for number in range(80))}
+    for stream, partition in (("tipsets", 1), ("tipsets", 2), ("logs", 1)):
+        place = topics.topic_of("large", "here", stream), partition
+        assert [one.value for one in seen if (one.topic, one.partition) == place and len(one.value) > 2] == large
 
 
 async def test_a_record_whose_handler_raises_is_not_done(kafka: Broker) -> None:
