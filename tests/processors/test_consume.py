@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from processors.consume import FETCHED_BYTES, DeadLetters, Delivery, TopicAgents
 from streams import topics
-from streams.records import STREAMS
+from streams.records import STREAMS, Stream
 from tests.brokers import Broker
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(90)]
@@ -63,20 +63,21 @@ async def test_records_larger_than_a_fetch(kafka: Broker) -> None:
     """Several on one partition, among small ones on all: each comes, in the order of its partition."""
     await fill(kafka, "large", [b"%d" % number for number in range(40)])
     large = [random.randbytes(size) for size in (3 * FETCHED_BYTES, FETCHED_BYTES + 1, topics.LARGEST_RECORD_BYTES - 2000)]
+    places: tuple[tuple[Stream, int], ...] = (("tipsets", 1), ("tipsets", 2), ("logs", 1))
     seen: list[Delivery] = []
 
     async def handle(delivery: Delivery) -> None:
         seen.append(delivery)
 
     async with AIOKafkaProducer(bootstrap_servers=kafka.address, max_request_size=topics.LARGEST_RECORD_BYTES) as producer:
-        for stream, partition in (("tipsets", 1), ("tipsets", 2), ("logs", 1)):
+        for stream, partition in places:
             for value in large:
                 await producer.send_and_wait(topics.topic_of("large", "here", stream), value, partition=partition)
     await fill(kafka, "large", [b"%d" % number for number in range(40, 80)])
     async with TopicAgents(kafka.brokers, "large", "tests", ["here", "there"], handle).running():
         await until(seen, 89)
     assert {one.value for one in seen} == {*large, *(b"%d" % number for number in range(80))}
-    for stream, partition in (("tipsets", 1), ("tipsets", 2), ("logs", 1)):
+    for stream, partition in places:
         place = topics.topic_of("large", "here", stream), partition
         assert [one.value for one in seen if (one.topic, one.partition) == place and len(one.value) > 2] == large
 
