@@ -214,6 +214,8 @@ async def _recount(node: Node, block: str, floor: int, class_of: Callable[[str],
                     return found
     except (OSError, WebSocketException, TimeoutError) as error:
         raise NodeFault(f"audit: the node {node.name} can not be read: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise NodeFault(f"audit: the node {node.name} says nonsense: {type(error).__name__} {error}"[:200]) from error
 
 
 async def _count(asker: Asker, told: dict[str, Any], class_of: Callable[[str], str]) -> Block:

@@ -214,7 +214,7 @@ async def _one(node: Node, session: Session, name: str, check: Check) -> Finding
         return Finding(node.name, name, "failed", str(refusal), "see the node's log")
     except WebSocketException as error:
         return Finding(node.name, name, "failed", f"the connection ended: {error}", "see the node's log")
-    except (msgspec.MsgspecError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (msgspec.MsgspecError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return Finding(node.name, name, "failed", f"nonsense: {type(error).__name__} {error}"[:160], "is this a Filecoin node?")
 
 

@@ -19,7 +19,7 @@ from streams.errors import UsageError
 from streams.events import Event, Nonsense, Position
 from streams.follower import Follower
 from streams.records import Contract, Record
-from streams.rpc import MAX_FRAME_BYTES
+from streams.rpc import MAX_FRAME_BYTES, OVERSIZE
 
 OPEN_TIMEOUT_SECONDS = 15.0
 PING_SECONDS = 20.0
@@ -27,7 +27,7 @@ SHORTEST_NAP_SECONDS = 0.005
 _UNREADABLE = {
     CloseCode.PROTOCOL_ERROR: "frames that are not a websocket's",
     CloseCode.INVALID_DATA: "text that is not UTF-8",
-    CloseCode.MESSAGE_TOO_BIG: f"a frame of more than {MAX_FRAME_BYTES} bytes",
+    CloseCode.MESSAGE_TOO_BIG: OVERSIZE,
 }
 """Why we end a connection on our side."""
 _REFUSALS = {401: "the token was refused (401)", 403: "access was refused (403)", 404: "no RPC at this path (404)"}
@@ -153,7 +153,7 @@ class Connections:
     async def _talk(self, name: str) -> None:
         """One connection, from its handshake to its end."""
         address = self._addresses[name]
-        refused = False
+        refused = oversize = False
         try:
             async with connect(
                 address.url,
@@ -177,9 +177,10 @@ class Connections:
             if error.sent is not None and error.sent.code in _UNREADABLE:
                 reason = f"the node sent {_UNREADABLE[CloseCode(error.sent.code)]}"
                 self._observe(Nonsense(name, reason))
+                oversize = error.sent.code == CloseCode.MESSAGE_TOO_BIG
         except (OSError, WebSocketException, TimeoutError) as error:
             reason = str(error) or type(error).__name__
-        self._follower.disconnected(name, reason, self._clock(), refused=refused)
+        self._follower.disconnected(name, reason, self._clock(), refused=refused, oversize=oversize)
 
     async def _drain(self, name: str, socket: ClientConnection) -> None:
         self._sockets[name] = socket

@@ -8,7 +8,8 @@
     │   └── RegistryError     a contracts file can not be read
     ├── NodeFault             the node is wrong: drop what it said, maybe the node too
     │   ├── Refusal           the node answered that it will not: an error object instead of a result
-    │   └── Silence           the node did not answer in time
+    │   ├── Silence           the node did not answer in time
+    │   └── Oversize          the node sent a frame that is longer than any may be
     ├── RecordFault           a record can not be applied: dead letter
     ├── StoreFault            Redis is away or holds something else than we left there
     │   └── StoreRefusal      Redis is there and will not: it is full, its disk is, or it does not let us
@@ -53,6 +54,10 @@ class Refusal(NodeFault):
 
 class Silence(NodeFault):
     """A node did not answer in time."""
+
+
+class Oversize(NodeFault):
+    """A frame, or the answer to a question, is longer than it may be; another node's would be as well."""
 
 
 class RecordFault(PulseError):

@@ -95,6 +95,14 @@ class Nonsense:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A tipset stays missing, since what a node tells of it is too long to be read."""
+
+    height: int
+    reason: str
+
+
 def doubts(endpoint: str, fault: NodeFault) -> list[Nonsense]:
     """The fault as an event; none where the node only refused, or was silent."""
     return [] if isinstance(fault, Refusal | Silence) else [Nonsense(endpoint, str(fault))]
@@ -194,4 +202,5 @@ Event: TypeAlias = (
     | LogMismatch
     | NoSample
     | OutOfReach
+    | Skipped
 )

@@ -20,8 +20,8 @@ from functools import partial
 from streams.chain import FINALITY_EPOCHS, Link, Published
 from streams.endpoints import OPENING_SECONDS, Endpoint, Endpoints
 from streams.enrich import Assembled
-from streams.errors import NodeFault, Refusal
-from streams.events import Dropped, Event, Incomplete, Live, LogMismatch, NoSample, OutOfReach, Policy, Position, Reorg, doubts
+from streams.errors import NodeFault, Oversize, Refusal
+from streams.events import Dropped, Event, Incomplete, Live, LogMismatch, NoSample, OutOfReach, Policy, Position, Reorg, Skipped, doubts
 from streams.greeting import Greeting, greet, latest_link
 from streams.heads import Heads
 from streams.history import NEVER_NOTICED, PAST, History
@@ -70,15 +70,10 @@ class Follower:
         self.network = network
         self.head: Link | None = None
         """The newest head that the leader announced."""
-        self._policy = policy or Policy()
+        self._policy = policy = policy or Policy()
         self._endpoints = Endpoints(endpoints, jitter, self._policy.witnesses, self._policy.stale_after_seconds)
-        places = max(2 * self._policy.concurrency, 8)
-        self._tasks = Tasks(
-            in_flight=places,
-            timeout_seconds=self._policy.request_timeout_seconds,
-            per_second=self._policy.requests_per_second,
-            background=places * 3 // 4,
-        )
+        places = max(2 * policy.concurrency, 8)
+        self._tasks = Tasks(places, policy.request_timeout_seconds, policy.requests_per_second, background=places * 3 // 4)
         self._sessions: dict[str, Session] = {}
         self._position: Position | None = None
         self._memory = Memory()
@@ -108,16 +103,16 @@ class Follower:
 
     def connected(self, name: str, now: float) -> None:
         """A connection to the endpoint is open."""
-        self._now = now
-        endpoint = self._endpoints.all[name]
+        self._now, endpoint = now, self._endpoints.all[name]
         endpoint.opened(now)
         self._sessions[name] = self._tasks.open(name)
         self._settle(self._tasks.start(name, ("greet", 0), greet(), now))
 
-    def disconnected(self, name: str, reason: str, now: float, *, refused: bool = False) -> None:
-        """The connection is gone, or could not be made; `refused` if another try would end the same way."""
-        self._now = now
-        endpoint = self._endpoints.all[name]
+    def disconnected(self, name: str, reason: str, now: float, *, refused: bool = False, oversize: bool = False) -> None:
+        """The connection is gone, or could not be made; `refused` if another try would end the same way, `oversize` by a long frame."""
+        self._now, endpoint = now, self._endpoints.all[name]
+        if oversize:
+            self._tasks.overflowed(name)
         if endpoint.busy:
             self._drop(endpoint, reason, refused=refused)
             self._advance()
@@ -137,6 +132,8 @@ class Follower:
                 if name not in self._sessions:
                     break
         except NodeFault as fault:
+            if isinstance(fault, Oversize):
+                self._tasks.overflowed(name)
             self._leave(endpoint, fault)
         self._advance()
 
@@ -322,6 +319,9 @@ class Follower:
                 self._questions.retries.failed(failed.key, self._now)
                 self._others.failed(endpoint.name, failed.key, failed.fault)
                 self._accept()
+            case ("tipset", block) if isinstance(failed.fault, Oversize):
+                if (height := self._pursuit.skip(str(block))) is not None:
+                    self._events.append(Skipped(height, str(failed.fault)))
             case _:
                 attempts = self._questions.retries.failed(failed.key, self._now)
                 # Once the node's limit was met, what lies just above is not begged for again and again.

@@ -18,8 +18,8 @@ from functools import partial
 from streams.chain import Link, Published
 from streams.endpoints import Endpoint
 from streams.enrich import Assembled, assemble
-from streams.errors import NodeFault, Refusal, Silence
-from streams.events import Event, Incomplete, OutOfReach, Policy
+from streams.errors import NodeFault, Oversize, Refusal, Silence
+from streams.events import Event, Incomplete, OutOfReach, Policy, Skipped
 from streams.greeting import fetch_link, fetch_link_at
 from streams.memory import Memory
 from streams.questions import Question
@@ -123,6 +123,7 @@ class History:
         self._asked: set[int] = set()
         self._running: set[Key] = set()
         self._assembled: dict[Hash, Assembled] = {}
+        self._unreadable: set[Hash] = set()
         self._ended = False
         self._bottom: int | None = None
         self._retries.keep(lambda _: False)
@@ -134,7 +135,7 @@ class History:
         self._hole = hole
 
     def take_out_of_reach(self) -> int | None:
-        """The height that no node would tell of in the walk that has ended, and nothing below it; told once."""
+        """The height that no node would tell of in the walk that has ended, and below it nothing that is missing; told once."""
         if self._hole is not None:
             return None
         reached, self._out_of_reach = self._out_of_reach, None
@@ -172,6 +173,11 @@ class History:
 
     def next(self) -> Past | None:
         """The next tipset to publish, None until there is one."""
+        while self._path and self._path[0].hash in self._unreadable and (len(self._path) > 1 or self._ended):
+            self._child = self._path.popleft()
+            self._out_of_reach = max(self._child.height, -1 if self._out_of_reach is None else self._out_of_reach)
+            if not self._path:
+                self._finish()
         if not self._path or self._path[0].hash not in self._assembled or not (len(self._path) > 1 or self._ended):
             return None
         link = self._path.popleft()
@@ -210,7 +216,7 @@ class History:
         for place, link in enumerate(self._path):
             if place >= self.pace.allowed:
                 break
-            if link.hash not in self._assembled:
+            if link.hash not in self._assembled and link.hash not in self._unreadable:
                 tracing = self._tracing if self._is_traced(link) else None
                 yield ("past tipset", link.hash), partial(assemble, link, above, memory, native=leader.native, tracing=tracing)
             above = link
@@ -300,6 +306,9 @@ class History:
         if isinstance(key[1], int):
             self._asked.add(key[1])  # its hash will find it
             return []
+        if isinstance(fault, Oversize) and key[0] == "past tipset":
+            self._unreadable.add(str(key[1]))
+            return [Skipped(link.height, str(fault)) for link in self._path if link.hash == key[1]]
         if self._retries.failed(key, now) < PATIENCE:
             return []
         return self._give_up(key, fault, now)

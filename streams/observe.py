@@ -17,6 +17,7 @@ from streams.events import (
     OutOfReach,
     Reorg,
     Reread,
+    Skipped,
     Sought,
     WitnessSays,
 )
@@ -91,6 +92,8 @@ class Observer:
                 # A pool that answers nothing does so every few minutes: the metric counts, one line says why.
                 (log.debug if probe in self._silent else log.info)("a probe gave no sample", probe=probe, reason=reason)
                 self._silent.add(probe)
+            case Skipped(height, reason):
+                log.error("a tipset can not be read, its height stays missing", height=height, reason=reason)
             case OutOfReach(height):
                 log.warning("beyond the node's look-back: this height and those below stay missing", height=height)
 

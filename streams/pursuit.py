@@ -36,6 +36,7 @@ class Pursuit:
         self._top = -1
         self._since: int | None = None
         self._out_of_reach = -1
+        self._skipped: set[Hash] = set()
         self._must_rewind = False
 
     def resume(self, published: Iterable[Published], reserved: int | None, since: int | None = None) -> None:
@@ -104,6 +105,7 @@ class Pursuit:
         """The first of the path is published."""
         self.path.popleft()
         self._top = max(self._top, link.height)
+        self._skipped = {block for block in self._skipped if (height := self.height_of(block)) is not None and height > link.height}
         self._since = min(link.height, self._since if self._since is not None else link.height)
         self._tail.append(Published(link.height, link.hash))
 
@@ -155,7 +157,7 @@ class Pursuit:
             raise
         tip = self._tail.tip
         self.gap = plan if isinstance(plan, Gap) else None
-        self.path = deque(plan.path) if isinstance(plan, Extends | Fork) else deque()
+        self.path = deque(link for link in plan.path if link.hash not in self._skipped) if isinstance(plan, Extends | Fork) else deque()
         match plan:
             case Fork(height):
                 self.rewind_to = height
@@ -194,6 +196,12 @@ class Pursuit:
         self._out_of_reach = height
         self.stale = True
         return height
+
+    def skip(self, block: Hash) -> int | None:
+        """Go on without this tipset, which nobody can tell: its height, which stays missing."""
+        self._skipped.add(block)
+        self.path = deque(link for link in self.path if link.hash != block)
+        return self.height_of(block)
 
     def prefetch(self) -> range:
         """The heights inside the gap that are worth asking for by height."""

@@ -7,11 +7,12 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import Raw, Struct
 
-from streams.errors import NodeFault, Refusal
+from streams.errors import Oversize, Refusal
 from streams.wire import EthHeader, HeadChange, StreamedLog, read
 
 MAX_FRAME_BYTES = 32 * 2**20
 """A block of 10,000 messages with its receipts is about 20 MiB."""
+OVERSIZE = f"a frame of more than {MAX_FRAME_BYTES} bytes"
 
 NULL_ROUND = 12
 """Lotus: the requested epoch had no tipset."""
@@ -57,13 +58,18 @@ class Answer:
     call: Call
     result: Raw | None = None
     error: RpcError | None = None
+    oversize: bool = False
+    """Whether the answer was too long to be read; then there is an error."""
 
     def required(self) -> Raw:
         """The result.
 
         Raises:
             Refusal: the node answered with an error, or with nothing.
+            Oversize: the answer was too long.
         """
+        if self.oversize:
+            raise Oversize(f"{self.call.method}: the answer is {OVERSIZE}")
         if self.result is None:
             error = self.error or RpcError(message="no result")
             raise Refusal(f"{self.call.method}: {error.message[:200] or 'error'} (code {error.code})", code=error.code)
@@ -126,10 +132,11 @@ class Session:
         """What a frame says: answers with their numbers, and notices. A batch is several.
 
         Raises:
-            NodeFault: the frame is too long, not JSON, or not JSON-RPC.
+            Oversize: the frame is too long.
+            NodeFault: it is not JSON, or not JSON-RPC.
         """
         if len(data) > MAX_FRAME_BYTES:
-            raise NodeFault(f"a frame of {len(data)} bytes: more than {MAX_FRAME_BYTES}")
+            raise Oversize(f"the node sent {OVERSIZE}")
         raw = data.encode() if isinstance(data, str) else data
         frames = read(raw, list[_Frame], "frame") if raw.lstrip()[:1] == b"[" else [read(raw, _Frame, "frame")]
         for frame in frames:

@@ -10,6 +10,8 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
+import msgspec
+
 from streams.errors import NodeFault, Silence
 from streams.rpc import Answer, Call, RpcError, Session
 
@@ -45,6 +47,10 @@ def gather(fetches: Sequence[Fetch[T]]) -> Fetch[list[T]]:
 
 BACKGROUND_SHARE = 4
 """One in so many of the places in flight is for requests that nobody is in a hurry for."""
+SUSPECTS_FACTOR = 4
+"""How many requests are sent one by one, for each that was in flight when an answer was too long."""
+MOST_OVERSIZE = 1000
+"""How many calls are remembered whose answers are too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +111,8 @@ class _Line:
     tasks: dict[Key, _Task] = field(default_factory=dict)
     budget: float = 0.0
     budget_at: float | None = None
+    one_by_one: int = 0
+    """So many requests are still sent one at a time."""
 
 
 class Tasks:
@@ -117,18 +125,41 @@ class Tasks:
         background: how many of `in_flight` may be for tasks in the background; None for one in `BACKGROUND_SHARE`.
     """
 
-    def __init__(self, *, in_flight: int, timeout_seconds: float, per_second: float | None = None, background: int | None = None) -> None:
+    def __init__(self, in_flight: int, timeout_seconds: float, per_second: float | None = None, *, background: int | None = None) -> None:
         self._in_flight = in_flight
         self._background = max(in_flight // BACKGROUND_SHARE, 1) if background is None else background
         self._timeout_seconds = timeout_seconds
         self._per_second = per_second
         self._lines: dict[str, _Line] = {}
         self._frames: list[tuple[str, bytes]] = []
+        self._suspects: dict[str, int] = {}
+        self._oversize: dict[bytes, None] = {}
 
     def open(self, endpoint: str) -> Session:
         """A new connection to `endpoint`: its session."""
-        line = self._lines[endpoint] = _Line()
+        line = self._lines[endpoint] = _Line(one_by_one=self._suspects.pop(endpoint, 0))
         return line.session
+
+    def overflowed(self, endpoint: str) -> None:
+        """The connection ends since an answer was too long.
+
+        If there was but one call in flight, it is not sent again: any node's answer would be too long. Where there were several, they
+        are sent one at a time the next time, so that it is found out.
+        """
+        line = self._lines.get(endpoint)
+        flying = list(line.flying.values()) if line is not None else []
+        if len(flying) != 1:
+            self._suspects[endpoint] = SUSPECTS_FACTOR * len(flying)
+            return
+        if len(self._oversize) >= MOST_OVERSIZE:
+            self._oversize.pop(next(iter(self._oversize)))
+        self._oversize[_name(flying[0].call)] = None
+
+    def _known(self, call: Call) -> Answer | None:
+        """What needs not be asked again."""
+        if not self._oversize or _name(call) not in self._oversize:
+            return None
+        return Answer(call, error=RpcError(message="the answer is too long"), oversize=True)
 
     def close(self, endpoint: str) -> None:
         """The connection is gone, and all that was asked on it."""
@@ -162,6 +193,7 @@ class Tasks:
         flight = line.flying.pop(number, None) if line is not None else None
         if line is None or flight is None:
             return []
+        line.one_by_one = max(line.one_by_one - 1, 0)
         outcome = "ok" if answer.error is None else "error"
         outcomes: list[Outcome] = [Answered(endpoint, flight.call.method, outcome, now - flight.sent_at)]
         outcomes += self._take(endpoint, line, flight, answer, now)
@@ -208,16 +240,16 @@ class Tasks:
     def _step(self, endpoint: str, line: _Line, task: _Task, answers: tuple[Answer, ...] | None, now: float) -> list[Outcome]:
         try:
             calls = task.fetch.send(answers)  # type: ignore[arg-type]
-            while not calls:
-                calls = task.fetch.send(())
+            while all(known := [self._known(call) for call in calls]):
+                calls = task.fetch.send(tuple(answer for answer in known if answer is not None))
         except StopIteration as stop:
             del line.tasks[task.key]
             return [Done(task.key, endpoint, stop.value)]
         except NodeFault as fault:
             return [self._end(endpoint, line, task, fault)]
-        task.slots = [None] * len(calls)
+        task.slots = known
         queue = line.background if task.background else line.queued
-        queue.extend((task, slot, call) for slot, call in enumerate(calls))
+        queue.extend((task, slot, call) for slot, call in enumerate(calls) if known[slot] is None)
         self._fill(endpoint, line, now)
         return []
 
@@ -240,8 +272,9 @@ class Tasks:
 
     def _next(self, line: _Line) -> deque[tuple[_Task, int, Call]] | None:
         """The queue whose first request has a place: the background's, if nothing else waits and it has not got its share."""
-        if len(line.flying) >= self._in_flight or line.queued:
-            return line.queued if len(line.flying) < self._in_flight else None
+        in_flight = 1 if line.one_by_one else self._in_flight
+        if len(line.flying) >= in_flight or line.queued:
+            return line.queued if len(line.flying) < in_flight else None
         busy = sum(1 for flight in line.flying.values() if flight.task.background)
         return line.background if line.background and busy < self._background else None
 
@@ -253,3 +286,7 @@ class Tasks:
         gained = (now - line.budget_at) * self._per_second if line.budget_at is not None else most
         # A clock that was set back gives nothing, and takes nothing.
         line.budget, line.budget_at = min(line.budget + max(gained, 0.0), most), now
+
+
+def _name(call: Call) -> bytes:
+    return msgspec.json.encode((call.method, call.params))

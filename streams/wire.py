@@ -28,6 +28,10 @@ MOST_UNITS = 2**128
 """What no real amount of FIL or of a token reaches; who tells more is broken, or lies."""
 MOST_TIPSET_GAS = 2**40
 """More gas than the blocks of one tipset have room for."""
+MOST_TOPICS = 4
+"""The EVM has no opcode for a log with more."""
+MOST_CALL_DEPTH = 1025
+"""The EVM and the FVM let calls go 1,024 deep."""
 HexHeight = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{1,12}\Z")]
 HexSeconds = HexHeight
 HexHash = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{64}\Z")]
@@ -64,7 +68,7 @@ class Tipset(Struct, frozen=True, rename="pascal"):
     """`Filecoin.ChainGetTipSet` and the values of `Filecoin.ChainNotify`."""
 
     cids: Annotated[list[Cid], Meta(min_length=1, max_length=1000)]
-    blocks: Annotated[list[BlockHeader], Meta(min_length=1)]
+    blocks: Annotated[list[BlockHeader], Meta(min_length=1, max_length=1000)]
     height: Height
 
 
@@ -123,7 +127,7 @@ class ReceiptLog(Struct, frozen=True, rename="camel", gc=False):
     """An event of a receipt. Its own index is not trusted: streamed ones are always 0."""
 
     address: HexAddress
-    topics: list[HexHash] = []
+    topics: Annotated[list[HexHash], Meta(max_length=MOST_TOPICS)] = []
     data: HexData = "0x"
 
 
@@ -160,8 +164,8 @@ class Receipt(Struct, frozen=True, rename="camel", gc=False):
 class NativeReceipt(Struct, frozen=True, rename="pascal", gc=False):
     """An element of `Filecoin.ChainGetParentReceipts`."""
 
-    exit_code: int
-    gas_used: int
+    exit_code: Annotated[int, Meta(ge=-(2**62), le=2**62)]
+    gas_used: Annotated[int, Meta(ge=0, le=MOST_TIPSET_GAS)]
     events_root: Cid | None = None
     answer: str | None = field(name="Return", default=None)
     """What the actor returned, as base64."""
@@ -199,7 +203,7 @@ class Trace(Struct, frozen=True, rename="camel"):
     """An element of `trace_block`: one call or creation inside a message."""
 
     type: str
-    trace_address: tuple[int, ...]
+    trace_address: Annotated[tuple[Annotated[int, Meta(ge=0, le=2**32)], ...], Meta(max_length=MOST_CALL_DEPTH)]
     transaction_hash: HexHash
     block_hash: HexHash
     action: TraceAction

@@ -14,8 +14,8 @@ from processors.folds import Contribution
 from processors.gas import burn
 from processors.store import Store
 from processors.windows import parse_all
-from streams.errors import UsageError
-from streams.records import TipsetRecord
+from streams.errors import NodeFault, UsageError
+from streams.records import LogsRecord, TipsetRecord
 from streams.settings import Settings, load
 from tests.node.server import Server
 from tests.node.world import Node, World
@@ -60,6 +60,27 @@ async def test_finds_a_wrong_register_and_repairs_it(redis: Redis, redis_socket:
         assert "all_gas" in {one.figure for one in second.differences}
         third = await audit(settings, 60, repair=True)
         assert (third.differences, third.wrong, third.repaired) == ((), (), (found.height,))
+
+
+@pytest.mark.parametrize("answer", [b"[]", b"[" * 100_000, b'{"id":1,"result":{"number":"0xzz"}}', b'{"id":1,"result":5}', b"\xff"])
+async def test_nonsense_is_the_nodes_fault(redis: Redis, redis_socket: str, answer: bytes) -> None:
+    """One sentence that names the node, whatever it says."""
+
+    class Mad(Node):
+        def answer(self, frame: bytes) -> list[bytes]:
+            return [answer]
+
+    world = World()
+    world.advance(*[0] * 5)
+    store = Store(redis, NETWORK)
+    await store.configure(parse_all(["20e"]))
+    block = tipset(4, 3, 2)
+    await store.apply(structs.replace(block, network=NETWORK), Contribution({}))
+    logs = LogsRecord(network=NETWORK, sequence=3, height=4, parent_height=3, hash=block.hash, noticed_at=0.0)
+    await store.apply(logs, Contribution({}))
+    async with Server(Mad(world)) as server:
+        with pytest.raises(NodeFault, match=r"audit: the node .* (says nonsense|can not be read): "):
+            await audit(load({"windows": "20e", "nodes": server.url, "redis_url": f"unix://{redis_socket}"}), 20, repair=False)
 
 
 async def test_needs_something_to_compare_and_a_node(redis: Redis, redis_socket: str) -> None:

@@ -115,6 +115,7 @@ FAULTS: list[tuple[Answers, str, str, str]] = [
     ({"eth_chainId": NO_METHOD}, "chain", "failed", "no Ethereum RPC"),
     ({"eth_chainId": "nonsense"}, "chain", "failed", "nonsense: ValueError"),
     ({"eth_chainId": "raw:not json"}, "chain", "failed", "nonsense: DecodeError"),
+    ({"eth_chainId": "raw:" + "[" * 100_000}, "chain", "failed", "nonsense: RecursionError"),
     ({"eth_subscribe": NO_METHOD}, "subscriptions", "failed", "method not found"),
     ({"eth_getBlockByNumber": lambda *_: _block(age_seconds=3600)}, "head", "failed", "height 4096, 36"),
     ({"eth_getBlockByNumber": None}, "head", "failed", "nonsense"),

@@ -11,13 +11,14 @@ import pytest
 from streams import connections as module
 from streams.connections import Address, Connections
 from streams.errors import UsageError
-from streams.events import Dropped, Event, Live, Nonsense, Position, Sought
+from streams.events import Dropped, Event, Live, Nonsense, Position, Skipped, Sought
 from streams.follower import Follower
 from streams.memory import Memory
 from streams.records import Contract, Record, TipsetRecord
 from streams.rpc import MAX_FRAME_BYTES
 from tests.node.server import Server
 from tests.node.world import CONTRACT, Node, World
+from tests.streams.test_follower import Talkative
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -242,6 +243,23 @@ async def test_a_frame_that_can_not_be_taken_ends_the_connection(frame: bytes, r
         assert run.reasons() == [reason]
         await grow(server)
         await until(lambda: run.shelf.heights == [4, 5])
+
+
+async def test_an_answer_that_is_too_long_costs_its_tipset_alone() -> None:
+    """Over a real websocket: the connection ends while it is found out which it is, and then no more."""
+    node = Talkative(world())
+    async with Server(node) as server, running(at(server)) as run:
+        await until(lambda: run.shelf.heights == [4])
+        node.padded = node.world.head.hash
+        for _ in range(3):
+            await grow(server)
+        await until(lambda: run.shelf.heights == [4, 6, 7])
+        left = run.reasons()
+        assert set(left) == {f"the node sent a frame of more than {MAX_FRAME_BYTES} bytes"}
+        assert [event.height for event in run.events if isinstance(event, Skipped)] == [5]
+        await grow(server)
+        await until(lambda: run.shelf.heights == [4, 6, 7, 8])
+        assert run.reasons() == left
 
 
 async def test_what_the_follower_can_not_believe_ends_the_connection_as_well() -> None:

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from streams.chain import Published
 from streams.endpoints import Phase
-from streams.events import Dropped, Incomplete, LogMismatch, Policy, Position, Reorg
+from streams.events import Dropped, Incomplete, LogMismatch, Policy, Position, Reorg, Skipped
 from streams.follower import Follower
 from streams.memory import Memory
 from streams.records import LogsRecord, Record, Rewind, TipsetRecord, stream_of
+from streams.rpc import MAX_FRAME_BYTES
 from streams.sampling import Probe
 from streams.tasks import Answered
 from tests.node.world import GAS_BURN, RISE, SENT, Node, World
@@ -287,6 +288,75 @@ def test_traces_never_stop_a_tipset(kind: str) -> None:
     assert not [event for event in one.events if isinstance(event, Dropped)]
     asked = [event for event in one.events if isinstance(event, Answered) and event.method == "trace_block"]
     assert len(asked) == {"told": len(one.registers.chain("tipsets")), "refused": 3, "mute": 3, "off": 0}[kind]
+
+
+class Talkative(Node):
+    """Pads its answers about one tipset beyond what a frame may have."""
+
+    padded = ""
+    """The hash in question."""
+    method = "eth_getBlockReceipts"
+
+    def answer(self, frame: bytes) -> list[bytes]:
+        """What a node of the world answers, and sometimes much more."""
+        answers = super().answer(frame)
+        if self.padded and self.padded.encode() in frame and self.method.encode() in frame:
+            return [answers[0] + b" " * MAX_FRAME_BYTES]
+        return answers
+
+
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize("method", ["eth_getBlockReceipts", "eth_getBlockByHash"])
+def test_a_tipset_that_is_too_large_stays_missing(native: bool, method: str) -> None:
+    """It is told of once, by its height; what comes after it is published, and the connection is not lost again and again."""
+    world = World()
+    world.advance(*[0] * 5)
+    node = Talkative(world, native=native)
+    node.method = method
+    one = Harness({"a": node})
+    one.settle(1)
+    start = min(one.registers.chain("tipsets"))
+    world.advance(*[0] * 6)
+    large = world.below(4)
+    node.padded = large.hash
+    one.tell("a", node.see(world.head))
+    one.settle(30)
+    assert [event.height for event in one.events if isinstance(event, Skipped)] == [large.height]
+    drops = len([event for event in one.events if isinstance(event, Dropped)])
+    assert drops <= 2
+    world.advance(*[0] * 4)
+    one.tell("a", node.see(world.head))
+    one.settle(30)
+    chain = one.registers.chain("tipsets")
+    assert sorted(chain) == [height for height in range(start, max(chain) + 1) if height != large.height]
+    assert max(chain) >= world.head.height - 1
+    assert len([event for event in one.events if isinstance(event, Dropped)]) == drops
+    for height, block in chain.items():
+        assert world.by_hash[block].height == height
+
+
+def test_a_reorg_over_a_tipset_that_is_too_large() -> None:
+    """The other fork is followed from below it, and back."""
+    world = World()
+    world.advance(*[0] * 8)
+    node = Talkative(world)
+    one = Harness({"a": node})
+    one.settle(1)
+    start = min(one.registers.chain("tipsets"))
+    world.advance(*[0] * 4)
+    fork, large = world.below(3), world.below(2)
+    node.padded = large.hash
+    one.tell("a", node.see(world.head))
+    one.settle(30)
+    first = world.head
+    tip = fork
+    for _ in range(6):
+        tip = world.grow(on=tip)
+    for head in (tip, first, tip):
+        world.head = head
+        one.tell("a", node.see(world.head))
+        one.settle(30)
+    one.check(world, start)
 
 
 def test_a_gap_beyond_the_look_back_is_left_missing() -> None:

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from streams.chain import Published, held_by_all
 from streams.errors import NodeFault, Refusal, Silence
-from streams.events import OutOfReach, Policy, Position
+from streams.events import OutOfReach, Policy, Position, Skipped
 from streams.history import History, Hole, Pace
 from streams.memory import Memory
 from streams.records import Rewind, TipsetRecord, stream_of
 from streams.tasks import Answered
 from tests.node.world import Node, World
-from tests.streams.test_follower import EMPTY, Harness, Registers
+from tests.streams.test_follower import EMPTY, Harness, Registers, Talkative
 
 
 class Filled(Harness):
@@ -59,6 +59,18 @@ class Filled(Harness):
         if self.follower.history.idle(self.now) and (hole := self.hole()) is not None:
             self.follower.history.fill(hole)
             super().step()
+
+
+class Patient(Filled):
+    """Its shell gives no hole any more once a walk left something out of reach, as the product's does for ten minutes."""
+
+    reached: int | None = None
+
+    def hole(self) -> Hole | None:
+        """The newest hole, but for what is out of reach."""
+        reached = self.follower.history.take_out_of_reach()
+        self.reached = self.reached if reached is None else reached
+        return super().hole() if self.reached is None else None
 
 
 def filled(world: World, *, native: bool = True, floor: int = 1, policy: Policy | None = None) -> Filled:
@@ -108,6 +120,22 @@ def test_a_node_without_traces_of_the_past_is_not_asked_for_long(of_history: boo
     one.tell("a", one.nodes["a"].see(world.head))
     one.settle(20)
     assert max((record.height, record.traced) for record in one.taken if isinstance(record, TipsetRecord))[1]
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_walk_passes_a_tipset_that_is_too_large(native: bool) -> None:
+    """Its height stays missing, is told of by its number and left alone; all below it is filled."""
+    world = World()
+    world.advance(*[0] * 30)
+    large = world.below(14)
+    node = Talkative(world, native=native)
+    node.padded = large.hash
+    one = Patient({"a": node})
+    one.settle(40)
+    chain = one.registers.chain("tipsets")
+    assert [height for height in range(1, max(chain)) if height not in chain] == [large.height]
+    assert {event.height for event in one.events if isinstance(event, Skipped)} == {large.height}
+    assert one.reached == large.height
 
 
 def test_more_null_rounds_than_are_asked_for_at_once() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.errors import NodeFault, Refusal
+from streams.errors import NodeFault, Oversize, Refusal
 from streams.rpc import MAX_FRAME_BYTES, Answer, Call, ChannelClosed, HeadChanges, RpcError, Session
 from streams.wire import EthHeader, StreamedLog
 from tests.node.world import Node, World
@@ -158,7 +158,7 @@ def test_what_is_not_json_rpc_is_a_fault(frame: bytes) -> None:
 
 def test_a_frame_that_is_too_long_is_not_even_read() -> None:
     """The limit holds for bytes, valid or not."""
-    with pytest.raises(NodeFault, match=f"a frame of {MAX_FRAME_BYTES + 1} bytes"):
+    with pytest.raises(Oversize, match=f"a frame of more than {MAX_FRAME_BYTES} bytes"):
         list(Session().receive(b" " * (MAX_FRAME_BYTES + 1)))
 
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from streams.errors import NodeFault, Silence
+from streams.errors import NodeFault, Oversize, Silence
 from streams.rpc import Answer, Call, RpcError
-from streams.tasks import Answered, Done, Failed, Fetch, Outcome, Tasks, gather
+from streams.tasks import MOST_OVERSIZE, Answered, Done, Failed, Fetch, Outcome, Tasks, gather
 
 KEY = ("tipset", "0x1")
 
@@ -317,3 +317,40 @@ def test_no_patience_is_longer_than_the_timeout() -> None:
     line.tasks.start("a", KEY, patient(), 0.0)
     line.send()
     assert ends(line.tasks.expire(30.0)) == [Done(KEY, "a", True)]
+
+
+def test_the_call_whose_answer_is_too_long_is_found_out() -> None:
+    """Several in flight go one by one the next time; the one that is alone then is not sent again, and its task is told."""
+
+    def again(line: Line) -> list[Outcome]:
+        line.tasks.overflowed("a")
+        line.tasks.close("a")
+        line.session = line.tasks.open("a")
+        return line.tasks.start("a", KEY, counting("m", 3), 0.0)
+
+    line = Line()
+    line.tasks.start("a", KEY, counting("m", 3), 0.0)
+    assert line.send() == ["m0.0", "m0.1", "m0.2"]
+    assert again(line) == []
+    assert line.send() == ["m0.0"]
+    line.reply("m0.0")
+    assert line.send() == ["m0.1"]
+    assert again(line) == []
+    assert line.send() == ["m0.0", "m0.2"]
+    line.reply("m0.0")
+    (failed,) = ends(line.reply("m0.2"))
+    assert isinstance(failed, Failed)
+    assert isinstance(failed.fault, Oversize)
+
+
+def test_only_so_many_calls_are_remembered_as_too_long() -> None:
+    """The oldest is asked again, should anybody still want it."""
+    line = Line(in_flight=1)
+    for number in range(MOST_OVERSIZE + 1):
+        line.tasks.start("a", (f"k{number}", 0), counting(f"n{number}-", 1), 0.0)
+        assert line.send() == [f"n{number}-0.0"]
+        line.tasks.overflowed("a")
+        line.tasks.close("a")
+        line.session = line.tasks.open("a")
+    line.tasks.start("a", KEY, counting("n0-", 1), 0.0)
+    assert line.send() == ["n0-0.0"]
