@@ -50,9 +50,10 @@ class Server:
 
     async def tell(self, frames: list[bytes]) -> None:
         """Send these to everybody."""
-        for client in self.clients:
-            for frame in frames:
-                await client.send(frame, text=True)
+        for client in list(self.clients):
+            with contextlib.suppress(ConnectionClosed):
+                for frame in frames:
+                    await client.send(frame, text=True)
 
     async def release(self) -> None:
         """Answer what was held back, and hold back nothing more."""
