@@ -37,7 +37,7 @@ from streams.rpc import Notice, Session
 from streams.sampler import Sampler
 from streams.sampling import Probe
 from streams.streamed import StreamedLogs
-from streams.tasks import Answered, Done, Failed, Outcome, Tasks
+from streams.tasks import GREETING, Answered, Done, Failed, Outcome, Tasks
 from streams.witnesses import Compared, Vouched
 
 PATIENCE = 4
@@ -106,13 +106,13 @@ class Follower:
         self._now, endpoint = now, self._endpoints.all[name]
         endpoint.opened(now)
         self._sessions[name] = self._tasks.open(name)
-        self._settle(self._tasks.start(name, ("greet", 0), greet(), now))
+        self._settle(self._tasks.start(name, (GREETING, 0), greet(), now))
 
     def disconnected(self, name: str, reason: str, now: float, *, refused: bool = False, oversize: bool = False) -> None:
         """The connection is gone, or could not be made; `refused` if another try would end the same way, `oversize` by a long frame."""
         self._now, endpoint = now, self._endpoints.all[name]
         if oversize:
-            self._tasks.overflowed(name)
+            self._tasks.overflowed(name, now)
         if endpoint.busy:
             self._drop(endpoint, reason, refused=refused)
             self._advance()
@@ -133,7 +133,7 @@ class Follower:
                     break
         except NodeFault as fault:
             if isinstance(fault, Oversize):
-                self._tasks.overflowed(name)
+                self._tasks.overflowed(name, now)
             self._leave(endpoint, fault)
         self._advance()
 

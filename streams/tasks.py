@@ -45,12 +45,16 @@ def gather(fetches: Sequence[Fetch[T]]) -> Fetch[list[T]]:
     return [results[index] for index in range(len(fetches))]
 
 
+GREETING = "greet"
+"""The kind of the task that a connection begins with."""
 BACKGROUND_SHARE = 4
 """One in so many of the places in flight is for requests that nobody is in a hurry for."""
 SUSPECTS_FACTOR = 4
 """How many requests are sent one by one, for each that was in flight when an answer was too long."""
 MOST_OVERSIZE = 1000
 """How many calls are remembered whose answers are too long."""
+OVERSIZE_SECONDS = 600.0
+"""How long such a call is not sent again: a node that was only ill must not be without it for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,31 +137,31 @@ class Tasks:
         self._lines: dict[str, _Line] = {}
         self._frames: list[tuple[str, bytes]] = []
         self._suspects: dict[str, int] = {}
-        self._oversize: dict[bytes, None] = {}
+        self._oversize: dict[tuple[str, bytes], float] = {}
 
     def open(self, endpoint: str) -> Session:
         """A new connection to `endpoint`: its session."""
         line = self._lines[endpoint] = _Line(one_by_one=self._suspects.pop(endpoint, 0))
         return line.session
 
-    def overflowed(self, endpoint: str) -> None:
+    def overflowed(self, endpoint: str, now: float) -> None:
         """The connection ends since an answer was too long.
 
-        If there was but one call in flight, it is not sent again: any node's answer would be too long. Where there were several, they
-        are sent one at a time the next time, so that it is found out.
+        If there was but one call in flight, this node is not asked it again for a while. Where there were several, they are sent one at
+        a time the next time, so that it is found out. What a connection begins with is always asked: without it there is none.
         """
         line = self._lines.get(endpoint)
         flying = list(line.flying.values()) if line is not None else []
         if len(flying) != 1:
             self._suspects[endpoint] = SUSPECTS_FACTOR * len(flying)
-            return
-        if len(self._oversize) >= MOST_OVERSIZE:
-            self._oversize.pop(next(iter(self._oversize)))
-        self._oversize[_name(flying[0].call)] = None
+        elif flying[0].task.key[0] != GREETING:
+            if len(self._oversize) >= MOST_OVERSIZE:
+                self._oversize.pop(next(iter(self._oversize)))
+            self._oversize[endpoint, _name(flying[0].call)] = now + OVERSIZE_SECONDS
 
-    def _known(self, call: Call) -> Answer | None:
+    def _known(self, endpoint: str, call: Call, now: float) -> Answer | None:
         """What needs not be asked again."""
-        if not self._oversize or _name(call) not in self._oversize:
+        if not self._oversize or self._oversize.get((endpoint, _name(call)), now) <= now:
             return None
         return Answer(call, error=RpcError(message="the answer is too long"), oversize=True)
 
@@ -240,7 +244,7 @@ class Tasks:
     def _step(self, endpoint: str, line: _Line, task: _Task, answers: tuple[Answer, ...] | None, now: float) -> list[Outcome]:
         try:
             calls = task.fetch.send(answers)  # type: ignore[arg-type]
-            while all(known := [self._known(call) for call in calls]):
+            while all(known := [self._known(endpoint, call, now) for call in calls]):
                 calls = task.fetch.send(tuple(answer for answer in known if answer is not None))
         except StopIteration as stop:
             del line.tasks[task.key]

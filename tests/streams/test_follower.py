@@ -536,3 +536,38 @@ def connect_or_not(one: Harness, kind: str, name: str) -> None:
     if kind == "down":
         one.down.add(name)
     one.drop(name)
+
+
+class Verbose(Node):
+    """Answers the first question on a connection with more than a frame may have, as long as it is ill."""
+
+    ill = True
+
+    def answer(self, frame: bytes) -> list[bytes]:
+        """What a node of the world answers, and sometimes much more."""
+        return [b" " * (MAX_FRAME_BYTES + 1)] if self.ill and b'"eth_chainId"' in frame else super().answer(frame)
+
+
+def test_a_node_that_greets_too_long_is_followed_once_it_is_well() -> None:
+    """What a connection begins with is asked each time, however its answer was."""
+    world = World()
+    world.advance(*[0] * 6)
+    node = Verbose(world)
+    one = Harness({"a": node})
+    one.settle(60)
+    assert one.registers.chain("tipsets") == {}
+    node.ill = False
+    one.settle(600)
+    assert one.registers.chain("tipsets")
+
+
+def test_a_node_that_answers_too_long_does_not_spoil_another() -> None:
+    """What one node could not tell is still asked of the next."""
+    world = World()
+    world.advance(*[0] * 6)
+    one = Harness({"a": Verbose(world), "b": Node(world)})
+    one.down = {"b"}
+    one.settle(60)
+    one.down = {"a"}
+    one.settle(600)
+    assert one.registers.chain("tipsets")

@@ -323,7 +323,7 @@ def test_the_call_whose_answer_is_too_long_is_found_out() -> None:
     """Several in flight go one by one the next time; the one that is alone then is not sent again, and its task is told."""
 
     def again(line: Line) -> list[Outcome]:
-        line.tasks.overflowed("a")
+        line.tasks.overflowed("a", 0.0)
         line.tasks.close("a")
         line.session = line.tasks.open("a")
         return line.tasks.start("a", KEY, counting("m", 3), 0.0)
@@ -349,8 +349,22 @@ def test_only_so_many_calls_are_remembered_as_too_long() -> None:
     for number in range(MOST_OVERSIZE + 1):
         line.tasks.start("a", (f"k{number}", 0), counting(f"n{number}-", 1), 0.0)
         assert line.send() == [f"n{number}-0.0"]
-        line.tasks.overflowed("a")
+        line.tasks.overflowed("a", 0.0)
         line.tasks.close("a")
         line.session = line.tasks.open("a")
     line.tasks.start("a", KEY, counting("n0-", 1), 0.0)
     assert line.send() == ["n0-0.0"]
+
+
+@pytest.mark.parametrize("endpoint, seconds, sent", [("a", 599.0, False), ("a", 601.0, True), ("b", 1.0, True)])
+def test_a_call_that_is_too_long_is_left_out_at_one_node_for_a_while(endpoint: str, seconds: float, sent: bool) -> None:
+    """It is asked of other nodes, and of this one again after ten minutes."""
+    tasks = Tasks(1, 30.0)
+    tasks.open("a")
+    tasks.start("a", KEY, counting("m", 1), 0.0)
+    assert len(tasks.frames()) == 1
+    tasks.overflowed("a", 0.0)
+    tasks.close("a")
+    tasks.open(endpoint)
+    tasks.start(endpoint, KEY, counting("m", 1), seconds)
+    assert len(tasks.frames()) == int(sent)
