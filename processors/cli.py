@@ -86,10 +86,16 @@ def _command(options: str) -> Callable[[Callable[..., None]], Callable[..., None
     return made
 
 
+_secrets: set[str] = set()
+"""What no complaint may tell, since a node can say it back to us in an error."""
+
+
 def _settings(context: typer.Context, **more: object) -> Settings:
     """The settings, with the flags of the command over them."""
     flags = {{"node": "nodes"}.get(flag, flag): value for flag, value in context.params.items() if flag in FLAGS and value}
-    return load({**flags, **more}, config=context.params.get("config"))
+    settings = load({**flags, **more}, config=context.params.get("config"))
+    _secrets.update(settings.secrets)
+    return settings
 
 
 def _shared(context: typer.Context) -> Settings:
@@ -307,7 +313,9 @@ def render(
 
 
 def _complain(message: str) -> None:
-    print(f"fvm-pulse: {' '.join(message.split())}", file=sys.stderr)
+    from processors.logs import presentable
+
+    print(f"fvm-pulse: {' '.join(presentable(' '.join(message.split()), _secrets).split())}", file=sys.stderr)
 
 
 def main() -> None:

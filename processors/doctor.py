@@ -7,7 +7,7 @@ and run in order, since later ones need what earlier ones learnt; nodes are chec
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -17,6 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus, WebSocketException
 
 from processors.embedded import find_server, holder
+from processors.logs import presentable
 from streams.errors import UsageError
 from streams.settings import Settings
 from streams.values import Node
@@ -84,7 +85,7 @@ class Session:
             if isinstance(answer, dict) and answer.get("id") == number:
                 break
         if error := answer.get("error"):
-            raise Refused(method, int(error.get("code", 0)), str(error.get("message", "")))
+            raise Refused(method, int(error.get("code", 0)), presentable(str(error.get("message", "")), self.settings.secrets))
         return answer.get("result")
 
 
@@ -279,4 +280,5 @@ async def examine(settings: Settings) -> list[Finding]:
     if len(chains) > 1:
         advice = "list nodes of one chain only: a run refuses nodes that disagree"
         findings.append(Finding("nodes", "agreement", "failed", f"chains {', '.join(map(str, sorted(chains)))}", advice))
-    return findings + await check_redis(settings)
+    findings += await check_redis(settings)
+    return [replace(finding, detail=presentable(finding.detail, settings.secrets)) for finding in findings]

@@ -19,6 +19,7 @@ from streams.values import shown_url
 _URL = re.compile(r"\b(?:wss?|https?|rediss?)://[^\s\"'<>\\)\]},]+")
 _BEARER = re.compile(r"(?i)\b(bearer|authorization:?)(\s+)(?!bearer)[^\s\"',]+")
 _JWT = re.compile(r"\beyJ[\w-]{5,}\.[\w-]+\.[\w-]*")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 REPEAT_SECONDS = 10.0
 _CHATTY = ("aiokafka", "asyncio", "faust", "mode", "processors.consume", "websockets")
 
@@ -35,6 +36,17 @@ def _forms(secret: str) -> set[str]:
     """How a secret may be written: as it is, within a `repr` of text or of bytes, and each of these within JSON."""
     written = {secret, repr(secret)[1:-1], repr(secret.encode())[2:-1]}
     return written | {json.dumps(one)[1:-1] for one in written}
+
+
+def presentable(text: str, secrets: Iterable[str]) -> str:
+    """What a node said, as it may be shown on a terminal: no secret in any form, nothing that is not printable."""
+    forms = sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True)
+    return "".join(letter if letter.isprintable() else " " for letter in redact(text, forms))
+
+
+def _still(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+    """What others said can not steer a terminal: their texts without control characters, before our own colours come in."""
+    return {key: _CONTROL.sub(" ", value) if isinstance(value, str) else value for key, value in event.items()}
 
 
 class _Redact:
@@ -88,7 +100,7 @@ def configure(form: Literal["console", "json"] = "console", level: str = "info",
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last, _Redact(secrets)],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _still, *last, _Redact(secrets)],
         )
     )
     if level != "debug":

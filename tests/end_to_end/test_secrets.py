@@ -1,6 +1,7 @@
 """What is secret stays so: planted tokens and passwords are looked for in everything that a process says, serves and stores."""
 
 import asyncio
+import json
 import signal
 import subprocess
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ import aiohttp
 import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
+from websockets.asyncio.server import ServerConnection, serve
 
 from benchmarks.servers import server
 from streams.listening import Door
@@ -120,6 +122,32 @@ async def test_what_is_refused_at_the_start_tells_none(tmp_path: Path) -> None:
     }
     assert all(texts.values())
     assert found(texts) == []
+
+
+@pytest.mark.parametrize("closes", [False, True])
+async def test_what_a_node_says_back_tells_none(tmp_path: Path, closes: bool) -> None:
+    """A node that repeats our URL and token in its errors, or as the reason why it closes, and would colour our terminal."""
+
+    async def repeat(socket: ServerConnection) -> None:
+        assert socket.request is not None
+        words = f"{socket.request.path} {socket.request.headers['Authorization']} {TOKEN} \x1b[31m"
+        async for frame in socket:
+            if closes:
+                await socket.close(4001, words)
+                return
+            await socket.send(json.dumps({"jsonrpc": "2.0", "id": json.loads(frame)["id"], "error": {"code": 1, "message": words}}))
+
+    async with serve(repeat, "127.0.0.1", 0) as served:
+        node = ("--node", f"own=ws://127.0.0.1:{served.sockets[0].getsockname()[1]}/rpc/v1?key={QUERY}", "--data-dir", str(tmp_path))
+        loud = ("--listen", "127.0.0.1:0", "--log-level", "debug")
+        texts = {
+            "doctor": await said(await started(*node, command="doctor", FVM_PULSE_TOKEN_OWN=TOKEN)),
+            "classify": await said(await started("0x" + "11" * 20, *node, command="classify", FVM_PULSE_TOKEN_OWN=TOKEN)),
+            "run": await said_until_stopped(await started(*node, *loud, FVM_PULSE_TOKEN_OWN=TOKEN), 4),
+        }
+    assert all("/rpc/v1" in text for text in texts.values())
+    assert found(texts) == []
+    assert [name for name, text in texts.items() if "\x1b[31m" in text] == []
 
 
 async def test_who_is_not_let_in_tells_none(tmp_path: Path) -> None:
