@@ -3,6 +3,7 @@
 Everybody in a process waits for the same Redis, so there is one `Told` for all of them.
 """
 
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 
@@ -29,10 +30,18 @@ class Told:
         self._kind: type[StoreFault] | None = None
         self._said_at = 0.0
         self._since = 0.0
+        self._succeeded_at = -math.inf
 
-    def failed(self, fault: StoreFault) -> None:
-        """Say so, unless the same was said in the last `REMIND_SECONDS`."""
+    @property
+    def now(self) -> float:
+        """The clock's seconds."""
+        return self._clock()
+
+    def failed(self, fault: StoreFault, begun: float = math.inf) -> None:
+        """Say so, unless the same was said in the last `REMIND_SECONDS`, or what was `begun` then has succeeded for others since."""
         now = self._clock()
+        if begun <= self._succeeded_at:
+            return
         if self._kind is None:
             self._since = now
         if self._kind is not type(fault) or now - self._said_at >= REMIND_SECONDS:
@@ -42,6 +51,7 @@ class Told:
 
     def succeeded(self) -> None:
         """Say that it works again, if it did not."""
+        self._succeeded_at = self._clock()
         if self._kind is not None:
             log.info("Redis takes what it is given again", after_seconds=round(self._clock() - self._since))
             self._kind = None
@@ -56,9 +66,11 @@ async def patiently(told: Told = _told) -> AsyncIterator[AttemptManager]:
     def failed(state: RetryCallState) -> None:
         fault = state.outcome.exception() if state.outcome is not None else None
         if isinstance(fault, StoreFault):
-            told.failed(fault)
+            told.failed(fault, begun)
 
+    begun = told.now
     pauses = wait_exponential(multiplier=0.05, max=LONGEST_PAUSE_SECONDS) + wait_random(0, 0.1)
     async for attempt in AsyncRetrying(retry=retry_if_exception_type(StoreFault), wait=pauses, before_sleep=failed):
+        begun = told.now
         yield attempt
     told.succeeded()

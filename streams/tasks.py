@@ -53,6 +53,8 @@ SUSPECTS_FACTOR = 4
 """How many requests are sent one by one, for each that was in flight when an answer was too long."""
 MOST_OVERSIZE = 1000
 """How many calls are remembered whose answers are too long."""
+OVERSIZE_TIMES = 3
+"""How often it must have been alone when that happened, to be believed."""
 OVERSIZE_SECONDS = 600.0
 """How long such a call is not sent again: a node that was only ill must not be without it for ever."""
 
@@ -137,7 +139,7 @@ class Tasks:
         self._lines: dict[str, _Line] = {}
         self._frames: list[tuple[str, bytes]] = []
         self._suspects: dict[str, int] = {}
-        self._oversize: dict[tuple[str, bytes], float] = {}
+        self._oversize: dict[tuple[str, bytes], tuple[int, float]] = {}
 
     def open(self, endpoint: str) -> Session:
         """A new connection to `endpoint`: its session."""
@@ -147,8 +149,8 @@ class Tasks:
     def overflowed(self, endpoint: str, now: float) -> None:
         """The connection ends since an answer was too long.
 
-        If there was but one call in flight, this node is not asked it again for a while. Where there were several, they are sent one at
-        a time the next time, so that it is found out. What a connection begins with is always asked: without it there is none.
+        If there was but one call in flight, several times, this node is not asked it again for a while. Where there were more, they
+        are sent one at a time the next time, so that it is found out. What a connection begins with is always asked.
         """
         line = self._lines.get(endpoint)
         flying = list(line.flying.values()) if line is not None else []
@@ -157,11 +159,16 @@ class Tasks:
         elif flying[0].task.key[0] != GREETING:
             if len(self._oversize) >= MOST_OVERSIZE:
                 self._oversize.pop(next(iter(self._oversize)))
-            self._oversize[endpoint, _name(flying[0].call)] = now + OVERSIZE_SECONDS
+            name = endpoint, _name(flying[0].call)
+            self._oversize[name] = self._oversize.get(name, (0, 0.0))[0] + 1, now + OVERSIZE_SECONDS
+            self._suspects[endpoint] = SUSPECTS_FACTOR * self._in_flight
 
     def _known(self, endpoint: str, call: Call, now: float) -> Answer | None:
         """What needs not be asked again."""
-        if not self._oversize or self._oversize.get((endpoint, _name(call)), now) <= now:
+        if not self._oversize:
+            return None
+        times, until = self._oversize.get((endpoint, _name(call)), (0, now))
+        if times < OVERSIZE_TIMES or until <= now:
             return None
         return Answer(call, error=RpcError(message="the answer is too long"), oversize=True)
 

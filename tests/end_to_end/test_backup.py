@@ -51,7 +51,7 @@ def told(*arguments: str) -> str:
 
 def figures(socket: str) -> Any:
     (network,) = json.loads(told(COMMAND, "indicators", "--json", "--redis-url", f"unix://{socket}"))["networks"]
-    return network["indicators"]
+    return [{name: value for name, value in one.items() if name != "age_seconds"} for one in network["indicators"]]
 
 
 @needs_cli

@@ -17,7 +17,7 @@ from streams.memory import Memory
 from streams.records import LogsRecord, Record, Rewind, TipsetRecord, stream_of
 from streams.rpc import MAX_FRAME_BYTES
 from streams.sampling import Probe
-from streams.tasks import Answered
+from streams.tasks import OVERSIZE_TIMES, Answered
 from tests.node.world import GAS_BURN, RISE, SENT, Node, World
 
 NULL, EMPTY = "null", "empty"
@@ -323,7 +323,7 @@ def test_a_tipset_that_is_too_large_stays_missing(native: bool, method: str) -> 
     one.settle(30)
     assert [event.height for event in one.events if isinstance(event, Skipped)] == [large.height]
     drops = len([event for event in one.events if isinstance(event, Dropped)])
-    assert drops <= 2
+    assert drops <= 1 + OVERSIZE_TIMES
     world.advance(*[0] * 4)
     one.tell("a", node.see(world.head))
     one.settle(30)
