@@ -27,6 +27,8 @@ LONGEST_FRAME_BYTES = 64 * 2**20
 SPREAD_EPOCHS = 6
 """How many epochs in a row may be null rounds before a look-back is called refused."""
 LOG_RANGE_EPOCHS = 2880
+LONGEST_MESSAGE, LONGEST_DETAIL = 120, 300
+"""Letters that are shown of what others said, once no secret is in it."""
 NOWHERE = "0x00000000000000000000000000000000000dead0"
 OLDEST_REDIS = (6, 2)
 _ENABLE_ETH = "enable it: in Lotus' config.toml set Fevm.EnableEthRPC = true (and Events.EnableActorEventsAPI), then restart the node"
@@ -57,7 +59,7 @@ class Refused(Exception):
     """The node answered a request with an error."""
 
     def __init__(self, method: str, code: int, message: str) -> None:
-        super().__init__(f"{method}: {message[:120]} (code {code})")
+        super().__init__(f"{method}: {message[:LONGEST_MESSAGE]} (code {code})")
         self.code = code
 
 
@@ -216,7 +218,7 @@ async def _one(node: Node, session: Session, name: str, check: Check) -> Finding
     except WebSocketException as error:
         return Finding(node.name, name, "failed", f"the connection ended: {error}", "see the node's log")
     except (msgspec.MsgspecError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        return Finding(node.name, name, "failed", f"nonsense: {type(error).__name__} {error}"[:160], "is this a Filecoin node?")
+        return Finding(node.name, name, "failed", f"nonsense: {type(error).__name__} {error}", "is this a Filecoin node?")
 
 
 async def check_node(node: Node, settings: Settings) -> tuple[list[Finding], int | None]:
@@ -243,9 +245,7 @@ async def check_redis(settings: Settings) -> list[Finding]:
         async with Redis.from_url(settings.redis_url.get_secret_value(), socket_timeout=ANSWER_SECONDS, socket_connect_timeout=5) as client:
             facts = await client.info()
     except (RedisError, OSError) as error:
-        return [
-            Finding("redis", "connection", "failed", str(error)[:160], "is Redis up, and redis_url right (password, TLS as rediss://)?")
-        ]
+        return [Finding("redis", "connection", "failed", str(error), "is Redis up, and redis_url right (password, TLS as rediss://)?")]
     version = str(facts["redis_version"])
     findings = [Finding("redis", "connection", "ok", f"version {version}")]
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_REDIS:
@@ -281,4 +281,4 @@ async def examine(settings: Settings) -> list[Finding]:
         advice = "list nodes of one chain only: a run refuses nodes that disagree"
         findings.append(Finding("nodes", "agreement", "failed", f"chains {', '.join(map(str, sorted(chains)))}", advice))
     findings += await check_redis(settings)
-    return [replace(finding, detail=presentable(finding.detail, settings.secrets)) for finding in findings]
+    return [replace(finding, detail=presentable(finding.detail, settings.secrets)[:LONGEST_DETAIL]) for finding in findings]

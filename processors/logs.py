@@ -38,10 +38,16 @@ def _forms(secret: str) -> set[str]:
     return written | {json.dumps(one)[1:-1] for one in written}
 
 
+def _all_forms(secrets: Iterable[str]) -> list[str]:
+    """The longest first, since one may hold another."""
+    return sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True)
+
+
 def presentable(text: str, secrets: Iterable[str]) -> str:
     """What a node said, as it may be shown on a terminal: no secret in any form, nothing that is not printable."""
-    forms = sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True)
-    return "".join(letter if letter.isprintable() else " " for letter in redact(text, forms))
+    for form in _all_forms(secrets):
+        text = text.replace(form, "***")
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _still(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
@@ -53,7 +59,7 @@ class _Redact:
     """The last step of the chain: from the finished line to one that may be written."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._secrets = sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True)
+        self._secrets = _all_forms(secrets)
 
     def __call__(self, _logger: WrappedLogger, _name: str, line: EventDict | str) -> str:
         assert isinstance(line, str)
@@ -92,7 +98,7 @@ def configure(form: Literal["console", "json"] = "console", level: str = "info",
         structlog.processors.StackInfoRenderer(),
     ]
     last: list[Processor] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+        [structlog.processors.JSONRenderer(default=str)]
         if form == "json"
         else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
     )
@@ -100,7 +106,13 @@ def configure(form: Literal["console", "json"] = "console", level: str = "info",
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _still, *last, _Redact(secrets)],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                _still,
+                *last,
+                _Redact(secrets),
+            ],
         )
     )
     if level != "debug":

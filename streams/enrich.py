@@ -112,7 +112,7 @@ def _natives(answer: Answer) -> _Natives:
 
 
 def _unwitnessed(method: str, error: RpcError) -> str:
-    return f"{method}: {error.message[:200] or 'error'} (code {error.code}), so nothing tells that the receipts are whole"
+    return f"{method}: {error.shown} (code {error.code}), so nothing tells that the receipts are whole"
 
 
 def _unknown_balances(link: Link, child: Link | None, memory: Memory) -> list[Link]:

@@ -7,7 +7,7 @@ from streams.errors import NodeFault
 from streams.records import Hash
 from streams.rpc import NO_SUCH_METHOD, NULL_ROUND, Answer, Call, RpcError
 from streams.tasks import Fetch
-from streams.wire import Cid, EthHeader, HexHeight, Tipset, read
+from streams.wire import Cid, EthHeader, HexHeight, NetworkName, Tipset, read
 
 NETWORKS = {314: "mainnet", 314159: "calibrationnet", 31415926: "devnet"}
 """Labels for chain ids whose node does not tell its network's name."""
@@ -51,7 +51,7 @@ def greet() -> Fetch[Greeting]:
         raise NodeFault("the node has no eth RPC: enable it (Lotus: Fevm.EnableEthRPC), or use another node", retryable=False)
     chain_id = int(read(chain.required(), HexHeight, "eth_chainId"), 16)
     _check_busy(network)
-    name = read(network.result, str, "StateNetworkName") if network.result is not None else None
+    name = read(network.result, NetworkName, "StateNetworkName") if network.result is not None else None
     notify, heads, logs = yield (
         Call("Filecoin.ChainNotify"),
         Call("eth_subscribe", ("newHeads",)),

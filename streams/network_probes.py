@@ -14,7 +14,7 @@ from streams.errors import NodeFault
 from streams.rpc import Answer, Call
 from streams.sampling import Moment, Probe
 from streams.tasks import Fetch
-from streams.wire import Actor, Fee, read
+from streams.wire import Actor, Fee, NetworkName, read
 
 CHEAP_EVERY_EPOCHS = 10
 SUPPLY_EVERY_EPOCHS = 20
@@ -158,7 +158,7 @@ def recomputed(moment: Moment) -> Fetch[Mapping[str, int]]:
         _actor("f099", moment),
         _actor("f090", moment),
     )
-    network = read(name.required(), str, "StateNetworkName")
+    network = read(name.required(), NetworkName, "StateNetworkName")
     locked = int(read(answers[0].required(), _PowerActor, "StateReadState f04").state.total_pledge_collateral)
     mined, gone, left = _minted(answers[1])["reward:minted_attofil"], _balance(answers[2]), _balance(answers[3])
     samples = {"supply:mined_attofil": mined, "supply:burnt_attofil": gone, "supply:locked_attofil": locked, "supply:recomputed": 1}

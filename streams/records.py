@@ -26,6 +26,9 @@ Address: TypeAlias = str
 Hash: TypeAlias = str
 """`0x` and 64 lower-case hex digits."""
 
+NETWORK = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+"""What a network may be called: its name is a label of every figure, and part of keys and topics."""
+
 Height = Annotated[int, msgspec.Meta(ge=0, le=2**48)]
 
 

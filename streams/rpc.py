@@ -14,6 +14,8 @@ MAX_FRAME_BYTES = 32 * 2**20
 """A block of 10,000 messages with its receipts is about 20 MiB."""
 OVERSIZE = f"a frame of more than {MAX_FRAME_BYTES} bytes"
 
+SHOWN_LETTERS = 200
+
 NULL_ROUND = 12
 """Lotus: the requested epoch had no tipset."""
 RANGE_TOO_WIDE = -32005
@@ -36,6 +38,12 @@ class RpcError(Struct, frozen=True):
 
     code: int = 0
     message: str = ""
+
+    @property
+    def shown(self) -> str:
+        """As much of the message as fits a line, in whole words: half of a token that a node says back would not be known as one."""
+        message = self.message if len(self.message) <= SHOWN_LETTERS else self.message[:SHOWN_LETTERS].rpartition(" ")[0]
+        return message or "error"
 
     @property
     def passing(self) -> bool:
@@ -72,7 +80,7 @@ class Answer:
             raise Oversize(f"{self.call.method}: the answer is {OVERSIZE}")
         if self.result is None:
             error = self.error or RpcError(message="no result")
-            raise Refusal(f"{self.call.method}: {error.message[:200] or 'error'} (code {error.code})", code=error.code)
+            raise Refusal(f"{self.call.method}: {error.shown} (code {error.code})", code=error.code)
         return self.result
 
 

@@ -37,6 +37,7 @@ from streams import values
 from streams.brokers import BrokerSettings, with_password
 from streams.errors import UsageError
 from streams.listening import ListenSettings, with_listen_password
+from streams.records import NETWORK
 from streams.values import PREFIX, Node, secrets_in
 
 FILE = "fvm-pulse.toml"
@@ -80,7 +81,7 @@ class Settings(ListenSettings, BrokerSettings):
     nodes: Annotated[tuple[Node, ...], NoDecode, BeforeValidator(values.nodes)] = (Node("node1", DEFAULT_NODE),)
     token_files: Annotated[dict[str, Path], NoDecode, BeforeValidator(values.token_files)] = Field(default_factory=dict)
     chain_id: int | None = Field(default=None, gt=0)
-    network: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")
+    network: str | None = Field(default=None, pattern=rf"^{NETWORK}$")
     redis_url: Annotated[SecretStr, AfterValidator(values.redis_url)] | None = None
     windows: Annotated[tuple[str, ...], NoDecode, BeforeValidator(values.windows)] = ("1h", "24h", "7d", "30d")
     data_dir: Annotated[Path, AfterValidator(Path.expanduser)] = Field(default_factory=default_data_dir)
@@ -118,7 +119,7 @@ class Settings(ListenSettings, BrokerSettings):
         """What must never be logged."""
         given = [*(node.token for node in self.nodes), self.kafka_password, self.listen_password]
         tokens = [secret.get_secret_value() for secret in given if secret]
-        urls = [node.url for node in self.nodes] + ([self.redis_url.get_secret_value()] if self.redis_url else [])
+        urls = [node.url for node in self.nodes if node.recording is None] + ([self.redis_url.get_secret_value()] if self.redis_url else [])
         return tuple(dict.fromkeys(secret for secret in [*tokens, *(secret for url in urls for secret in secrets_in(url))] if secret))
 
 

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct, field
 
 from streams.errors import NodeFault
-from streams.records import Address, Hash
+from streams.records import NETWORK, Address, Hash
 
 T = TypeVar("T")
 
@@ -32,6 +32,7 @@ MOST_TOPICS = 4
 """The EVM has no opcode for a log with more."""
 MOST_CALL_DEPTH = 1025
 """The EVM and the FVM let calls go 1,024 deep."""
+NetworkName = Annotated[str, Meta(pattern=rf"^{NETWORK}\Z")]
 HexHeight = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{1,12}\Z")]
 HexSeconds = HexHeight
 HexHash = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{64}\Z")]

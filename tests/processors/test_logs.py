@@ -61,6 +61,20 @@ def test_no_secret_is_written_in_any_form(form: str, secret: str, capsys: pytest
     assert not [part for part in ("plan", "ted") if part in written.replace("Request", "")]
 
 
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_what_others_say_steers_no_terminal(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither as an argument nor in the text of an exception; lines of a traceback stay lines."""
+    configure(form)  # type: ignore[arg-type]
+    try:
+        raise ValueError("said \x1b[31m this \x07")
+    except ValueError:
+        structlog.get_logger("ours").exception("failed \x1b[2J", reason="\x1b[31m")
+    written = capsys.readouterr().err
+    assert "ValueError: said" in written
+    assert not [letter for letter in written if not letter.isprintable() and letter != "\n"]
+    assert "\\u001b" not in written
+
+
 def test_libraries_are_kept_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     """Below warnings only our own lines are written, unless debugging."""
     configure()

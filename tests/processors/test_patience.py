@@ -50,3 +50,16 @@ def test_the_same_is_said_once_and_again_after_a_while() -> None:
         ("warning", "Redis is away"),
     ]
     assert said[3]["after_seconds"] == REMIND_SECONDS
+
+
+def test_what_was_begun_before_the_last_success_is_not_told() -> None:
+    """Many wait at once: when one got through, the others' failures are of the time before."""
+    now = 0.0
+    told = Told(lambda: now)
+    with capture_logs() as said:
+        told.failed(FULL, 0.0)
+        now = 2.0
+        told.succeeded()
+        told.failed(FULL, 1.0)
+        told.failed(FULL, 2.5)
+    assert [line["log_level"] for line in said] == ["error", "info", "error"]

@@ -96,9 +96,13 @@ def test_a_node_that_is_not_ready_is_tried_again() -> None:
     assert caught.value.retryable
 
 
-@pytest.mark.parametrize("method, result", [("chainId", 314), ("chainId", "314"), ("StateNetworkName", 5), ("StateNetworkName", ["x"])])
+@pytest.mark.parametrize(
+    "method, result",
+    [("chainId", 314), ("chainId", "314"), ("StateNetworkName", 5), ("StateNetworkName", ["x"])]
+    + [("StateNetworkName", name) for name in ("", "main net", "a" * 65, "x\x1b[31m", "mainnet\n", "-x")],
+)
 def test_greetings_of_another_shape_are_faults(method: str, result: Any) -> None:
-    """A chain id is hex and a name is text."""
+    """A chain id is hex and a name is text that may be a label."""
     with pytest.raises(NodeFault, match=method):
         ask(greet(), but(lotus(), **{method: lambda _: result}))
 

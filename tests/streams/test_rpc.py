@@ -213,3 +213,11 @@ def test_any_json_is_understood_or_a_fault(said: Any) -> None:
 def test_a_node_that_is_busy_says_so(error: RpcError, passing: bool) -> None:
     """Limits and gateways' time-outs pass; that a method is not there does not."""
     assert error.passing is passing
+
+
+def test_a_message_is_shown_in_whole_words() -> None:
+    """Half of a token that is said back is none that could be hidden."""
+    assert RpcError(message="").shown == "error"
+    assert RpcError(message="short: word").shown == "short: word"
+    assert RpcError(message="a " * 95 + "Bearer abcdefghijklmnop").shown.split()[-1] == "Bearer"
+    assert RpcError(message="x" * 300).shown == "error"

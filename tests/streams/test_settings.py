@@ -149,6 +149,7 @@ BAD_FLAGS = [
     ("redis_url", "redis://:planted@h:p", "is not a Redis URL"),
     ("chain_id", "main", "--chain-id: 'main' is not allowed"),
     ("chain_id", 0, "--chain-id: 0 is not allowed: input should be greater than 0"),
+    ("network", "a" * 65, "--network: "),
     ("network", "Main Net", "--network: 'Main Net' is not allowed"),
     ("kafka_brokers", "h", "'h' is not HOST:PORT"),
     ("partitions", 0, "--partitions: 0 is not allowed"),
