@@ -24,7 +24,7 @@ from processors.windows import Window, parse_all
 from streams.chain import FINALITY_EPOCHS, Published
 from streams.connections import Address, Connections
 from streams.errors import PulseError, StoreFault, Superseded
-from streams.events import Position
+from streams.events import Learnt, Position
 from streams.follower import Follower
 from streams.metrics import ProcessMetrics, process_registry
 from streams.observe import Observer
@@ -93,7 +93,7 @@ class RedisLedger:
         if reserved is not None and not granted.settled:
             # What Redis forgot of a reservation. Anything higher would be overwritten as the chain gets there.
             reserved += RESERVED_EPOCHS
-        return Position(granted.token, published, reserved, await remembered(store), since, economy.probes())
+        return Position(granted.token, published, reserved, await remembered(store), since, economy.probes(), await store.tellings.load())
 
     async def _granted(self, lease: Lease) -> Granted:
         standing_by = False
@@ -133,13 +133,14 @@ class RedisLedger:
             with attempt:
                 await self.lease.published(tips)
 
-    async def keep(self, contracts: list[Contract]) -> None:
+    async def keep(self, learnt: Learnt) -> None:
         """See `streams.publish.Ledger`."""
         async for attempt in patiently():
             with attempt:
                 if self.store is not None:
-                    await self.store.save_contracts(contracts)
-        self._contracts |= {contract.address: contract for contract in contracts}
+                    await self.store.save_contracts(learnt.contracts)
+                    await self.store.tellings.save(learnt.told)
+        self._contracts |= {contract.address: contract for contract in learnt.contracts}
 
     async def hold(self) -> None:
         """Renew the lease, as soon as there is one, until cancelled."""

@@ -16,11 +16,10 @@ from processors.faults import faults
 from processors.readings import Sample, StateReading
 from processors.script import Script
 from processors.windows import DAY_EPOCHS, FRESH_EPOCHS, HOUR_EPOCHS
+from streams.chain import FINALITY_EPOCHS
 from streams.errors import RecordFault
 from streams.records import Rewind, StateRecord
 
-KEPT_EPOCHS = DAY_EPOCHS + 900
-"""A day, and the deepest reorg."""
 HOURS_EPOCHS = 95 * DAY_EPOCHS
 DAYS_EPOCHS = 730 * DAY_EPOCHS
 BACK_EPOCHS: Mapping[int, int] = {
@@ -30,6 +29,8 @@ BACK_EPOCHS: Mapping[int, int] = {
     90 * DAY_EPOCHS: 90 * DAY_EPOCHS // 20,
 }
 """How far back is looked, and how much further the sample there may lie."""
+KEPT_EPOCHS = DAY_EPOCHS + BACK_EPOCHS[DAY_EPOCHS] + FINALITY_EPOCHS + 1
+"""Whatever is looked for a day back from a head that the deepest reorg has left."""
 MOST_SAMPLES = 1000
 LONGEST_NAME = 200
 

@@ -19,10 +19,10 @@ from processors.windows import Window
 from processors.worker import Worker
 from streams.chain import Published, held_by_all
 from streams.errors import StoreFault
-from streams.events import Position
+from streams.events import Learnt, Position
 from streams.memory import Memory
 from streams.metrics import ProcessMetrics
-from streams.records import COUNTED_STREAMS, Contract, Record, Rewind
+from streams.records import COUNTED_STREAMS, Record, Rewind
 
 log = structlog.get_logger(__name__)
 
@@ -109,7 +109,7 @@ class LocalSink:
         published, since = await held(store)
         # An emptied Redis knows no number that was given before; ours must be larger all the same.
         self._incarnation = await store.next_incarnation(max(int(self._clock()), self._incarnation + 1))
-        position = Position(self._incarnation, published, reserved, memory, since, economy.probes())
+        position = Position(self._incarnation, published, reserved, memory, since, economy.probes(), await store.tellings.load())
         self._origin = await store.origin()
         return position
 
@@ -138,12 +138,13 @@ class LocalSink:
         await self.agents.put(record)
         self.taken += 1
 
-    async def keep(self, contracts: list[Contract]) -> None:
-        """Store what was learnt of contracts, before a record relies on it."""
+    async def keep(self, learnt: Learnt) -> None:
+        """Store what was learnt, before a record relies on it."""
         async for attempt in patiently():
             with attempt:
                 if self.store is not None:
-                    await self.store.save_contracts(contracts)
+                    await self.store.save_contracts(learnt.contracts)
+                    await self.store.tellings.save(learnt.told)
 
     async def _process(self, value: bytes | Record) -> None:
         if self._worker is None:

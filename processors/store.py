@@ -23,6 +23,7 @@ from processors.packing import Config
 from processors.readings import Snapshot
 from processors.script import Script
 from processors.series import Series
+from processors.tellings import Tellings
 from processors.windows import Window
 from streams.errors import RecordFault, StoreFault
 from streams.records import COUNTED_STREAMS, Contract, LogsRecord, Record, Rewind, StateRecord, Stream, TipsetRecord, stream_of
@@ -130,6 +131,8 @@ class Store:
         self._config: bytes | None = None
         self.series = Series(redis, self._keys.prefix)
         """The samples of the state."""
+        self.tellings = Tellings(redis, self._keys.prefix)
+        """How tipsets were told."""
 
     async def configure(self, windows: Sequence[Window]) -> None:
         """Make these the windows, for every process. Totals of new ones are built from what is kept, others are dropped.

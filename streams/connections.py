@@ -16,9 +16,9 @@ from websockets.frames import CloseCode
 
 from streams.clock import SteadyClock
 from streams.errors import UsageError
-from streams.events import Event, Nonsense, Position
+from streams.events import Event, Learnt, Nonsense, Position
 from streams.follower import Follower
-from streams.records import Contract, Record
+from streams.records import Record
 from streams.rpc import MAX_FRAME_BYTES, OVERSIZE
 
 OPEN_TIMEOUT_SECONDS = 15.0
@@ -55,8 +55,8 @@ class Sink(Protocol):
     async def put(self, record: Record) -> None:
         """Take a record; returns when it is accepted, and waits while there is no room."""
 
-    async def keep(self, contracts: list[Contract]) -> None:
-        """Remember what was learnt of contracts for the next run."""
+    async def keep(self, learnt: Learnt) -> None:
+        """Remember it for the next run, before anything that is `put` after it."""
 
 
 class Connections:

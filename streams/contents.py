@@ -1,21 +1,22 @@
-"""What one read of a tipset amounts to: digests of its messages, receipts and logs, so that two reads can be compared later.
+"""What one read of a tipset amounts to: digests of its messages, receipts and logs, so that two reads can be compared, runs later too.
 
 Only what the chain fixes is compared, as the node told it: what else a record has (evidence of contracts, the rise of f099, traces,
 rails) is asked for besides, may not be told any more, and would differ without anybody having been wrong.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from hashlib import blake2b
 
+from msgspec import Struct
+
 from streams.enrich import Assembled
+from streams.records import Hash
 from streams.wire import Receipt, Transaction
 
 DIGEST_BYTES = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(Struct, frozen=True, array_like=True):
     """One read of a tipset.
 
     Attributes:
@@ -36,6 +37,32 @@ class Content:
         """The parts in which they differ; `completeness` where it is only that one of them complains."""
         parts = tuple(name for name in ("messages", "receipts", "logs") if getattr(self, name) != getattr(other, name))
         return parts or (("completeness",) if self.whole != other.whole else ())
+
+
+UNSURE = Content(b"", b"", b"", -1, whole=False)
+"""Of a tipset that was told in several ways: which of them is stored, only the store knows. Any read differs, and has more logs."""
+
+
+class Told(Struct, frozen=True, array_like=True):
+    """How a tipset was told as it was published: what a second read is compared with, in a later run as well.
+
+    Attributes:
+        height: of the tipset.
+        hash: its own.
+        parent_hash: of the tipset below.
+        parent_height: where that is, None if it was not seen.
+        teller: the node that told it.
+        traced: whether what ran inside of its messages was told.
+        content: what was told, `UNSURE` if it was told again in another way.
+    """
+
+    height: int
+    hash: Hash
+    parent_hash: Hash
+    parent_height: int | None
+    teller: str
+    traced: bool
+    content: Content
 
 
 def content(assembled: Assembled) -> Content:

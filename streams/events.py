@@ -1,11 +1,14 @@
 """What the follower is given, and what it tells: its policy, where it goes on from, and the events on its way."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
 from streams.chain import Published
+from streams.contents import Told
 from streams.errors import NodeFault, Refusal, Silence
 from streams.memory import Memory
+from streams.records import Contract, Hash
 from streams.sampling import Probe
 from streams.tasks import Answered
 from streams.witnesses import Verdict
@@ -61,6 +64,7 @@ class Position:
         memory: what earlier runs learnt.
         since: the lowest height that the store should hold, None if `published` tells it.
         probes: what is sampled of this chain, beside what is sampled of every one.
+        told: how what is published was told, by hash.
     """
 
     incarnation: int
@@ -69,6 +73,18 @@ class Position:
     memory: Memory
     since: int | None = None
     probes: tuple[Probe, ...] = ()
+    told: Mapping[Hash, Told] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What the next run is to know: `contracts`, and how tipsets were `told` that are about to be published."""
+
+    contracts: Sequence[Contract] = ()
+    told: Sequence[Told] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.contracts or self.told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +158,9 @@ class WitnessSays:
 
 Depth: TypeAlias = Literal["confirmed", "final"]
 DEPTHS: tuple[Depth, ...] = get_args(Depth)
-RereadResult: TypeAlias = Literal["same", "different", "disputed", "failed", "skipped"]
-"""What a second read of a tipset came to. `disputed`: a node tells something else, and that is not believed."""
+RereadResult: TypeAlias = Literal["same", "different", "disputed", "repeated", "failed", "skipped"]
+"""What a second read of a tipset came to. `disputed`: a node tells something else, and that is not believed; `repeated`: it is not known
+any more which of several tellings is stored, so it was published once more."""
 REREAD_RESULTS: tuple[RereadResult, ...] = get_args(RereadResult)
 
 

@@ -21,7 +21,21 @@ from streams.chain import FINALITY_EPOCHS, Link, Published
 from streams.endpoints import OPENING_SECONDS, Endpoint, Endpoints
 from streams.enrich import Assembled
 from streams.errors import NodeFault, Oversize, Refusal
-from streams.events import Dropped, Event, Incomplete, Live, LogMismatch, NoSample, OutOfReach, Policy, Position, Reorg, Skipped, doubts
+from streams.events import (
+    Dropped,
+    Event,
+    Incomplete,
+    Learnt,
+    Live,
+    LogMismatch,
+    NoSample,
+    OutOfReach,
+    Policy,
+    Position,
+    Reorg,
+    Skipped,
+    doubts,
+)
 from streams.greeting import Greeting, greet, latest_link
 from streams.heads import Heads
 from streams.history import NEVER_NOTICED, PAST, History
@@ -31,7 +45,7 @@ from streams.publication import Publication
 from streams.pursuit import Pursuit
 from streams.questions import Question, Questions
 from streams.ranges import LogCounts, count_logs
-from streams.records import Contract, Record
+from streams.records import Record
 from streams.rereads import Found
 from streams.rpc import Notice, Session
 from streams.sampler import Sampler
@@ -96,7 +110,7 @@ class Follower:
         self._position = position
         self._memory.join(position.memory)
         self.history.clear()
-        self._others.rereads.resume(position.published)
+        self._others.rereads.resume(position.published, position.told)
         self._publication.resume(position.incarnation)
         self._sampler.resume(position.probes)
         self._pursuit.resume(position.published, position.reserved, position.since)
@@ -213,9 +227,9 @@ class Follower:
             self._advance()
         return self._publication.queue.popleft() if self._publication.queue else None
 
-    def take_learnt(self) -> list[Contract]:
-        """Contracts learnt since the last time, to be kept for the next run."""
-        return self._memory.take_learnt()
+    def take_learnt(self) -> Learnt:
+        """What was learnt since the last time, to be kept before anything that is published after it."""
+        return Learnt(self._memory.take_learnt(), self._others.rereads.take_told())
 
     # Publishing
 

@@ -59,7 +59,8 @@ class ProcessMetrics:
         self.rereads = Counter(
             "pulse_rereads_total",
             "Published tipsets that were read again once they lay deep, by what came of it: same, different (and so published again), "
-            "disputed (another node tells something else, and is not believed), failed, skipped.",
+            "disputed (another node tells something else, and is not believed), repeated (an earlier run was told it in several ways), "
+            "failed, skipped.",
             (*network, "depth", "result"),
             registry=registry,
         )

@@ -36,8 +36,8 @@ from streams import topics
 from streams.brokers import Brokers
 from streams.chain import Published
 from streams.errors import BrokerFault
-from streams.events import Position
-from streams.records import STREAMS, Contract, LogsRecord, Record, Rewind, encode, stream_of
+from streams.events import Learnt, Position
+from streams.records import STREAMS, LogsRecord, Record, Rewind, encode, stream_of
 
 log = structlog.get_logger(__name__)
 
@@ -65,8 +65,8 @@ class Ledger(Protocol):
     async def published(self, tips: Sequence[Published]) -> None:
         """These are on Kafka, lowest first, on top of what was there."""
 
-    async def keep(self, contracts: list[Contract]) -> None:
-        """Remember what was learnt of contracts."""
+    async def keep(self, learnt: Learnt) -> None:
+        """Remember it for the next run."""
 
 
 @dataclass(slots=True, eq=False)
@@ -141,9 +141,9 @@ class Publisher:
         async with self._changed:
             self._changed.notify_all()
 
-    async def keep(self, contracts: list[Contract]) -> None:
-        """Store what was learnt of contracts."""
-        await self._ledger.keep(contracts)
+    async def keep(self, learnt: Learnt) -> None:
+        """See `streams.connections.Sink`."""
+        await self._ledger.keep(learnt)
 
     async def run(self) -> None:
         """Take acknowledgements until cancelled.

@@ -8,17 +8,21 @@ them up: it is whole where the first was not, it has more logs, it comes from th
 or a second read agrees with it. What corrects a height is a record like any other, numbered while its tipset is published;
 `rewound` takes it back before that.
 
-Nothing is kept over a restart: what an earlier run published is counted as skipped, and is what the audit is for.
+Over a restart it is kept how each tipset was told (`Told`). That is stored before the record itself, so of one that was told in
+several ways (corrected, or come back after a fork) it is not known which of them is stored, and the next read is published in any
+case. Where nothing was kept, reads are skipped.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from heapq import heappop, heappush
 
-from streams.chain import Link, Published
-from streams.contents import Content, content
+import msgspec
+
+from streams.chain import FINALITY_EPOCHS, Link, Published
+from streams.contents import UNSURE, Content, Told, content
 from streams.endpoints import Endpoint
 from streams.enrich import Assembled, assemble
 from streams.errors import NodeFault
@@ -35,6 +39,8 @@ KIND = "reread"
 """The kind of questions that are asked here."""
 LATE_EPOCHS = 480
 """How much deeper than it should a tipset may lie and still be read again: what an outage held up longer is skipped."""
+TOLD_EPOCHS = FINALITY_EPOCHS + LATE_EPOCHS
+"""How far below the highest one it is kept how tipsets were told."""
 PATIENCE = 3
 """How often a node that is busy or silent is asked about one tipset."""
 
@@ -76,11 +82,13 @@ class Rereads:
         self._traces = policy.traces
         self._alone = policy.receipts_quorum <= 1
         self._events: list[Reread] = []
+        self._learnt: list[Told] = []
         self.clear()
 
     def clear(self) -> None:
         """Forget everything."""
         self._kept: dict[int, _Kept] = {}
+        self._told: dict[Hash, Told] = {}
         self._due: list[list[int]] = [[] for _ in self._stages]
         self._ready: deque[Past] = deque()
         self._current: _Kept | None = None
@@ -93,15 +101,25 @@ class Rereads:
         events, self._events = self._events, []
         return events
 
+    def take_told(self) -> list[Told]:
+        """What is new since the last time of how tipsets were told, to be kept before their records are."""
+        told, self._learnt = self._learnt, []
+        return told
+
     # What is published
 
-    def resume(self, published: Iterable[Published]) -> None:
-        """Go on from what earlier runs published: what they were told is not known."""
+    def resume(self, published: Iterable[Published], told: Mapping[Hash, Told]) -> None:
+        """Go on from what earlier runs published, and were told, by hash, as far as that is known."""
         self.clear()
+        self._told = dict(told)
         tips = tuple(published)
         self._top = max((one.height for one in tips), default=-1)
-        for one in tips:
-            self._keep(_Kept(Link(one.height, one.hash, "")))
+        for tip in tips:
+            one = told.get(tip.hash)
+            if one is None or one.height != tip.height:
+                self._keep(_Kept(Link(tip.height, tip.hash, "")))
+            else:
+                self._keep(_Kept(Link(one.height, one.hash, one.parent_hash), one.parent_height, one.content, one.teller, one.traced))
 
     def published(self, assembled: Assembled, parent_height: int | None, teller: str) -> None:
         """A tipset is published as the node `teller` told it; one below others was read at that depth."""
@@ -109,11 +127,11 @@ class Rereads:
         self._top = max(self._top, link.height)
         if known is None and self._reached(link.height) == len(self._stages):
             return  # so deep, as most of history is, that it is not read again: what it holds need not be digested
-        told = content(assembled)
+        told, traced = content(assembled), assembled.inside is not None
+        self._learn(Told(link.height, link.hash, link.parent_hash, parent_height, teller, traced, told))
         if known is not None and known.link.hash == link.hash and known.content == told:
             known.parent_height = parent_height
         else:
-            traced = assembled.inside is not None
             self._keep(_Kept(link, parent_height, told, teller, traced))
 
     def rewound(self, height: int) -> None:
@@ -125,6 +143,17 @@ class Rereads:
     def next(self) -> Past | None:
         """The next tipset to publish again, None until there is one."""
         return self._ready.popleft() if self._ready else None
+
+    def _learn(self, told: Told) -> None:
+        before = self._told.get(told.hash)
+        if before is not None:
+            if before.content in (told.content, UNSURE):
+                return
+            told = msgspec.structs.replace(told, content=UNSURE)
+        elif len(self._told) >= 2 * TOLD_EPOCHS:
+            self._told = {block: one for block, one in self._told.items() if one.height > self._top - TOLD_EPOCHS}
+        self._told[told.hash] = told
+        self._learnt.append(told)
 
     def _keep(self, kept: _Kept) -> None:
         """Have it read again at every depth that it has not reached."""
@@ -213,9 +242,10 @@ class Rereads:
         if not differs or (differs == ("completeness",) and kept.content.whole):
             self._end(kept, "same" if kept.result == "failed" else kept.result, name)
         elif self._is_believed(kept, kept.content, told, name):
+            result: RereadResult = "repeated" if kept.content == UNSURE else "different"
             self._ready.append(Past(found.assembled, kept.parent_height))
             kept.content, kept.teller, kept.doubted = told, name, None
-            self._end(kept, "different", name, differs)
+            self._end(kept, result, name, differs)
         else:
             kept.tried.add(name)
             kept.result, kept.doubted = "disputed" if told.whole else kept.result, told

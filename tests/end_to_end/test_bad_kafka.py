@@ -109,7 +109,7 @@ async def test_records_that_can_not_be_applied(kafka: Broker, redis: Redis, redi
         async with asyncio.timeout(30):
             while (await store.snapshot()).streams["tipsets"].processed < 3:
                 await asyncio.sleep(0.05)
-        letters = await dead_letters(kafka, "poisoned", 3)
+        letters = sorted(await dead_letters(kafka, "poisoned", 3), key=lambda letter: letter["offset"])
         process.terminate()
         assert await asyncio.wait_for(process.wait(), 20) == 0
     finally:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,12 @@ class Late:
         return json.dumps(said).encode()
 
 
-async def test_logs_that_are_told_late_are_counted(redis: Redis, redis_socket: str, tmp_path: Path) -> None:
-    """Without any command; of a node with eth methods alone, since nothing else tells that its logs are not all there yet."""
+@pytest.mark.parametrize("killed", [False, True])
+async def test_logs_that_are_told_late_are_counted(redis: Redis, redis_socket: str, tmp_path: Path, killed: bool) -> None:
+    """Without any command; of a node with eth methods alone, since nothing else tells that its logs are not all there yet.
+
+    By another process, too, than the one that was told: that was killed before any tipset lay deep enough.
+    """
     store = Store(redis, network(native=False))
     recount = Recount(BUNDLED, lambda _: "unknown", native=False)
     end = int(recount.chain()[0]["number"], 16)
@@ -58,15 +63,20 @@ async def test_logs_that_are_told_late_are_counted(redis: Redis, redis_socket: s
     async with ReplayNode(load("devnet"), pace=PACE, limits=Limits(eth_only=True)) as node:
         node.halt_at(FIRST_HEAD_SECONDS)
         node.faults.distort = late = Late(node, range(end - DEPTH_EPOCHS))
-        async with product("--node", node.url, *flags, port=port):
+        async with AsyncExitStack() as stack:
+            process = await stack.enter_async_context(product("--node", node.url, *flags, port=port))
             await started(node, store)
             for seconds in STEPS_SECONDS:
                 await node.advance_to(seconds)
                 assert node.head is not None
                 await processed(port, node.head.height)
+            assert late.told
+            if killed:
+                process.kill()
+                await process.wait()
+                await stack.enter_async_context(product("--node", node.url, *flags, port=port))
             node.halt_at(math.inf)
             await node.finished.wait()
-            assert late.told
             await metric(port, f'pulse_rereads_total{{depth="confirmed",network="{network(native=False)}",result="different"}}', 1)
             await settled(store, recount)
 

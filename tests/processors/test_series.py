@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
@@ -244,6 +244,7 @@ def without_since(reading: StateReading) -> StateReading:
 
 @settings(max_examples=15)
 @given(seed=st.integers(0, 2**32))
+@example(seed=4648)  # its head comes to lie a whole reorg lower
 def test_a_rewind_leaves_what_never_having_had_the_samples_leaves(redis_socket: str, seed: int) -> None:
     """What a reorg takes back is gone from the newest samples, from the past and from all growth, whatever came instead."""
     rng = random.Random(seed)

@@ -11,12 +11,15 @@ from processors.registry import Registry
 from processors.sink import RESERVED_EPOCHS, LocalSink
 from processors.windows import parse_all
 from streams.chain import Published
+from streams.contents import Content, Told
+from streams.events import Learnt
 from streams.metrics import ProcessMetrics
 from streams.records import Child, Contract, LogsRecord, TipsetRecord
 from tests.processors.strategies import NETWORK, rewind, tipset
 
 WINDOWS = parse_all(["3e"])
 NOW_SECONDS = 1_700_000_000
+TOLD = Told(6, f"0x{2:064x}", f"0x{1:064x}", 4, "own", True, Content(b"a" * 16, b"b" * 16, b"c" * 16, 3, whole=True))
 CHILD = Contract(address="0x" + "11" * 20, code_hash="0x" + "22" * 32, child_of=Child("0x" + "33" * 20, "0x" + "44" * 32))
 
 
@@ -75,7 +78,7 @@ async def test_the_next_run_goes_on_where_this_one_ended(redis: Redis) -> None:
             await sink.put(record)
             await sink.put(logs_of(record))
         await sink.put(tipset(7, 6, 3))
-        await sink.keep([CHILD])
+        await sink.keep(Learnt([CHILD], [TOLD]))
         await sink.agents.drained()
         assert sink.taken == 5
     async with opened(redis) as sink:
@@ -85,6 +88,7 @@ async def test_the_next_run_goes_on_where_this_one_ended(redis: Redis) -> None:
     assert second.reserved == 4 + RESERVED_EPOCHS
     assert second.memory.contracts == {CHILD.address: CHILD}
     assert second.memory.children == {CHILD.address: CHILD.child_of}
+    assert second.told == {TOLD.hash: TOLD}
 
 
 @pytest.mark.parametrize("record", [tipset(7, 6, 1), rewind(3, 7, 1)])

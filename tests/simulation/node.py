@@ -1,6 +1,7 @@
 """A node of the simulated chain: what it answers, what it announces, and the ways in which it is wrong.
 
-Every fault is one that a client can tell from the truth; a node that lies consistently is beyond anybody with one node.
+Every fault is one that a client can tell from the truth, now or once it reads again; a node that lies consistently is beyond
+anybody with one node.
 """
 
 import random
@@ -67,6 +68,10 @@ class Node:
     null_rounds_answer_the_previous: bool = False
     look_back_epochs: int | None = None
     head: Tip = field(init=False)
+    near_epochs: int = 0
+    """How deep a tipset of a node with eth methods alone may lie and be told without its logs."""
+    told_late: set[str] = field(default_factory=set)
+    """The tipsets that it told so."""
     down: bool = False
     mute: bool = False
     silent: bool = False
@@ -211,9 +216,11 @@ class Node:
 
     def _eth_getblockreceipts(self, block: str) -> list[dict[str, Any]]:
         tip = self._tip(block)
-        if self.native and self.rng.random() < self.faults.late_logs:
+        near = self.head.height - tip.height <= self.near_epochs
+        if (self.native or near) and self.rng.random() < self.faults.late_logs:
             self.late.setdefault(tip.hash, self.now + self.rng.choice([1.0, 3.0, 60.0]))
         if self.late.get(tip.hash, 0.0) > self.now:
+            self.told_late.add(tip.hash)
             return [{**receipt, "logs": []} for _, receipt in tip.messages]
         return [receipt for _, receipt in tip.messages]
 

@@ -9,7 +9,7 @@ import heapq
 import random
 from collections import deque
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from streams.chain import FINALITY_EPOCHS, Published
@@ -28,6 +28,11 @@ EPOCH_SECONDS = 30.0
 RESERVED_EPOCHS = 256
 START_SECONDS = 1.7e9
 PARTITIONS = 3
+READ_AGAIN = 0.3
+"""In how many of the histories tipsets are read again."""
+NEAR_EPOCHS = 3
+BACKLOG_EPOCHS = 50
+"""How long it may take until what is to be read again has been."""
 NO_PATIENCE_SECONDS = 6 * 3600.0
 """How long the world is calm before being behind counts as being stuck: two thousand epochs one by one from a slow node take hours."""
 
@@ -245,7 +250,9 @@ class Process:
             record = self.follower.next_record()
             if learnt := self.follower.take_learnt():
                 yield from self._redis()
-                self.world.store.held.contracts |= {one.address: one for one in learnt}
+                held = self.world.store.held
+                held.contracts |= {one.address: one for one in learnt.contracts}
+                held.told |= {one.hash: one for one in learnt.told}
             self._send()
             if record is None:
                 yield None
@@ -278,7 +285,7 @@ class Process:
         reserved = self.reserved if self.reserved >= 0 else None
         self.world.mixed = False
         self.world.note(f"resume {self.incarnation}: {len(published)} published, since {since}, reserved {reserved}")
-        return Position(self.incarnation, published, reserved, memory, since)
+        return Position(self.incarnation, published, reserved, memory, since, told=dict(held.told))
 
     def _lead(self) -> Generator[float | None, None, Position]:
         yield from self._redis()
@@ -289,7 +296,7 @@ class Process:
         self.reserved = held.reserved if held.reserved is not None else -1
         published = tuple(sorted((Published(height, block) for block, height in held.ledger.items()), key=lambda one: one.height))
         self.world.mixed = False
-        return Position(self.incarnation, published, held.reserved, _memory(held))
+        return Position(self.incarnation, published, held.reserved, _memory(held), told=dict(held.told))
 
     def _put(self, record: Record) -> Waiting:
         world = self.world
@@ -407,7 +414,16 @@ class Simulation:
     def __init__(self, seed: int, *, trace: Callable[[str], None] | None = None) -> None:
         self.seed = seed
         self.rng = rng = random.Random(seed)
+        # Of its own, so that the other half of the seeds' histories stays what it was before anything was read again.
+        apart = random.Random(f"{seed} reads again")
+        self.reads_again = apart.random() < READ_AGAIN
         self.options = options = Options.drawn(rng)
+        if self.reads_again:
+            depth = apart.choice([0, 2, 5, 10])
+            policy = replace(options.policy, reread_depth_epochs=depth, reread_final_epochs=depth + apart.choice([3, 15, 30]))
+            self.options = options = replace(options, policy=policy)
+        self.excused_below = 0
+        """Heights whose last read was before the world was calm."""
         self.loop = Loop()
         self.offset = START_SECONDS
         self.calm = False
@@ -431,7 +447,9 @@ class Simulation:
 
     def _node(self, native: bool) -> Node:
         look_back = 901 + self.rng.randrange(600) if self.rng.random() < 0.1 else None
-        return Node(self.chain, self.rng, native, Faults.drawn(self.rng), self.rng.random() < 0.2, look_back)
+        node = Node(self.chain, self.rng, native, Faults.drawn(self.rng), self.rng.random() < 0.2, look_back)
+        node.near_epochs = NEAR_EPOCHS if self.reads_again else -1
+        return node
 
     def _nulls(self) -> int:
         return self.rng.choice([0, 0, 0, 0, 1, 3])
@@ -464,6 +482,10 @@ class Simulation:
         self.operations.append(("apply", record))
 
     # What must be
+
+    def excused(self, height: int, block: str) -> bool:
+        """Whether a tipset may hold less than it has: it was told without its logs as it was read for the last time."""
+        return height <= self.excused_below and any(block in node.told_late for node in self.nodes.values() if not node.native)
 
     def lowest(self) -> int:
         """The lowest height that must be known in the end: as far down as is wanted, and as every node looks back."""
@@ -600,18 +622,26 @@ class Simulation:
         for node in self.nodes.values():
             node.faults, node.down, node.mute, node.silent, node.late = Faults(), False, False, False, {}
         self.process = self.process or Process(self)
-        for _ in range(8):
+        self.excused_below = self.chain.head.height - self.options.policy.reread_final_epochs
+        self._go_on(8)
+        self._settle_down()
+        if self.reads_again:
+            self._go_on(self.options.policy.reread_final_epochs + BACKLOG_EPOCHS)
+            self._settle_down()
+        self.loop.run(5.0)
+
+    def _go_on(self, epochs: int) -> None:
+        for _ in range(epochs):
             self.chain.advance()
             self._show(self.chain.head)
             self.loop.run(EPOCH_SECONDS)
+
+    def _settle_down(self) -> None:
         waited = 0.0
         while not self._settled() and waited < NO_PATIENCE_SECONDS:
             # The chain goes on: a node that says nothing for minutes is a dead one.
-            self.chain.advance()
-            self._show(self.chain.head)
-            self.loop.run(EPOCH_SECONDS)
+            self._go_on(1)
             waited += EPOCH_SECONDS
-        self.loop.run(5.0)
 
     def _settled(self) -> bool:
         process = self.process

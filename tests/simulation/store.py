@@ -8,6 +8,7 @@ from typing import Literal
 from processors.classify import Classifier, Contracts
 from processors.folds import Contribution, fold_logs, fold_tipset
 from streams.chain import Published, held_by_all
+from streams.contents import Told
 from streams.records import COUNTED_STREAMS, Contract, LogsRecord, Record, Rewind, StateRecord, Stream, TipsetRecord, stream_of
 
 NOTHING = Contribution()
@@ -34,10 +35,11 @@ class Held:
     incarnation: int = 0
     contracts: dict[str, Contract] = field(default_factory=dict)
     ledger: dict[str, int] = field(default_factory=dict)
+    told: dict[str, Told] = field(default_factory=dict)
 
     def copy(self) -> "Held":
         """As it is now."""
-        return Held(dict(self.words), self.reserved, self.incarnation, dict(self.contracts), dict(self.ledger))
+        return Held(dict(self.words), self.reserved, self.incarnation, dict(self.contracts), dict(self.ledger), dict(self.told))
 
 
 @dataclass(slots=True)

@@ -52,10 +52,11 @@ def _check_figures(world: Simulation, stream: Stream, epochs: int, chain: dict[i
 
 
 def _told(world: Simulation, stream: Stream, epochs: int, chain: dict[int, Tip]) -> Figures:
-    """The recount of what is known; a tipset that was told to be incomplete counts as it was told."""
+    """The recount of what is known; a tipset that was told to be incomplete, or is excused, counts as it was told."""
     counted = world.store.known(stream, "processed").keys()
     incomplete = {height for height, word in world.store.known("tipsets", "processed").items() if word.incomplete}
-    told = {height: world.store.held.words[stream, height].contribution for height in incomplete & counted}
+    excused = {height for height in counted if height in chain and world.excused(height, chain[height].hash)}
+    told = {height: world.store.held.words[stream, height].contribution for height in (incomplete | excused) & counted}
     return recount({height: tip for height, tip in chain.items() if height in counted}, stream, epochs, told)
 
 

@@ -11,7 +11,7 @@ import pytest
 from streams import connections as module
 from streams.connections import Address, Connections
 from streams.errors import UsageError
-from streams.events import Dropped, Event, Live, Nonsense, Position, Skipped, Sought
+from streams.events import Dropped, Event, Learnt, Live, Nonsense, Position, Skipped, Sought
 from streams.follower import Follower
 from streams.memory import Memory
 from streams.records import Contract, Record, TipsetRecord
@@ -47,10 +47,10 @@ class Shelf:
         await self._wait(self.open)
         self.records.append(record)
 
-    async def keep(self, contracts: list[Contract]) -> None:
+    async def keep(self, learnt: Learnt) -> None:
         """Take what was learnt."""
         await self._wait(self.attentive)
-        self.learnt += contracts
+        self.learnt += learnt.contracts
 
     async def _wait(self, gate: asyncio.Event) -> None:
         self.waiting += 1

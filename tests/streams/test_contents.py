@@ -1,13 +1,12 @@
 """What a read amounts to: everything that the chain fixes counts, and nothing else."""
 
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 
 from streams.chain import Link
-from streams.contents import Content, content
+from streams.contents import UNSURE, Content, content
 from streams.enrich import Assembled
 from streams.wire import EthBlock, Receipt, ReceiptLog
 
@@ -78,4 +77,11 @@ def test_a_receipt_that_is_missing_counts() -> None:
     empty = content(Assembled(link, block, {}, None, None))
     assert set(empty.differs(told)) == {"messages", "receipts", "logs"}
     assert empty.log_count == 0
-    assert replace(told, whole=False).differs(told) == ("completeness",)
+    assert msgspec.structs.replace(told, whole=False).differs(told) == ("completeness",)
+
+
+def test_what_is_not_known_differs_from_everything() -> None:
+    """And everything has more logs."""
+    told = read()
+    assert told.differs(UNSURE) == ("messages", "receipts", "logs")
+    assert told.log_count > UNSURE.log_count

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.chain import Published
+from streams.contents import Told
 from streams.endpoints import Phase
 from streams.events import Dropped, Incomplete, LogMismatch, Policy, Position, Reorg, Skipped
 from streams.follower import Follower
@@ -62,6 +63,7 @@ class Harness:
         self.probes = probes
         self.now = 1000.0
         self.registers = Registers()
+        self.told: dict[str, Told] = {}
         self.reserved: int | None = None
         self.lost: list[Record] = []
         self.taken: list[Record] = []
@@ -78,7 +80,7 @@ class Harness:
         self.follower = Follower(self.nodes, policy=self.policy, probes=self.probes)
         self.connected, self.pending = {}, []
         published = tuple(Published(height, block) for height, block in sorted(self.registers.chain("tipsets").items()))
-        self.follower.resume(Position(self.incarnation, published, self.reserved, Memory()))
+        self.follower.resume(Position(self.incarnation, published, self.reserved, Memory(), told=dict(self.told)))
         self._lose = lose
 
     def step(self) -> None:
@@ -96,6 +98,8 @@ class Harness:
                 self.follower.connected(name, self.now)
         self.send()
         while (record := self.follower.next_record()) is not None:
+            for told in self.follower.take_learnt().told:
+                self.told[told.hash] = told
             self.take(record)
         self.send()
         self.events += self.follower.events()

@@ -11,10 +11,10 @@ from aiokafka import AIOKafkaConsumer
 from streams import topics
 from streams.chain import Published
 from streams.errors import Superseded
-from streams.events import Position
+from streams.events import Learnt, Position
 from streams.memory import Memory
 from streams.publish import IN_FLIGHT_RECORDS, Publisher
-from streams.records import STREAMS, Contract, LogsRecord, Record, Rewind, TipsetRecord, decode
+from streams.records import STREAMS, LogsRecord, Record, Rewind, TipsetRecord, decode
 from tests.brokers import Broker
 
 pytestmark = pytest.mark.kafka
@@ -47,7 +47,7 @@ class MemoryLedger:
         self._check()
         self.tips += tips
 
-    async def keep(self, contracts: list[Contract]) -> None:
+    async def keep(self, learnt: Learnt) -> None:
         """Nothing is learnt here."""
 
     def _check(self) -> None:

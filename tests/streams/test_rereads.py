@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.chain import Published
+from streams.contents import UNSURE
 from streams.events import Policy, Position, Reread
 from streams.memory import Memory
 from streams.records import LogsRecord, Record, Rewind, TipsetRecord, stream_of
@@ -299,12 +300,62 @@ def test_what_an_outage_held_up_too_long_is_skipped() -> None:
     assert len(one.follower._others.rereads._kept) == CONFIRMED
 
 
-def test_after_a_restart_what_was_published_before_is_skipped() -> None:
-    """What it was told is not known any more; what is published from then on is read again."""
+@pytest.mark.parametrize("native", [True, False])
+def test_what_was_told_before_a_restart_is_compared_after_it(native: bool) -> None:
+    """With its parent's height, after null rounds, too; what was corrected before it is published once more, in any case."""
+    one, world, nodes = started(native=native)
+    world.advance(2)
+    nodes["a"].logs[world.head.hash] = []
+    height = world.head.height
+    one.tell("a", nodes["a"].see(world.head))
+    one.grow(world)
+    one.restart()
+    nodes["a"].logs.clear()
+    one.settle(1)
+    one.grow(world, CONFIRMED)
+    assert one.reads(height) == [("confirmed", "different", ("logs",))]
+    assert one.wrong(world, 4) == set()
+    one.check(world, 3)
+    one.restart()
+    one.settle(1)
+    one.grow(world, FINAL)
+    assert one.reads(height)[1:] == [("final", "repeated", ("messages", "receipts", "logs"))]
+    assert one.reads(height + 1) == [("confirmed", "same", ()), ("final", "same", ())]
+    assert one.wrong(world, 4) == set()
+    one.check(world, 3)
+
+
+@pytest.mark.parametrize("restarts", [0, 1, 2])
+def test_a_tipset_that_comes_back_in_another_way_is_read_in_any_case(restarts: int) -> None:
+    """After a fork it is told without its logs, which it had before: what was kept of the first time does not speak for what is stored."""
+    one, world, nodes = started()
+    lost, height = world.head.hash, world.head.height
+    one.grow(world)
+    old, world.head = world.head, world.grow(on=world.below(3))
+    one.tell("a", nodes["a"].see(world.head))
+    one.settle(1)
+    nodes["a"].logs[lost] = []
+    world.head = old
+    one.tell("a", nodes["a"].see(world.head))
+    one.settle(1)
+    assert one.told[lost].content == UNSURE
+    assert one.wrong(world, 4) == {height}
+    for _ in range(restarts):
+        one.restart()
+        one.settle(1)
+    nodes["a"].logs.clear()
+    one.grow(world, FINAL + 1)
+    assert one.wrong(world, 4) == set()
+    one.check(world, 3)
+
+
+def test_what_nobody_kept_is_skipped_after_a_restart() -> None:
+    """As where an older release published it; what is published from then on is read again."""
     one, world, nodes = started()
     nodes["a"].logs[world.head.hash] = []
     lost = world.head.height
     one.grow(world)
+    one.told.clear()
     one.restart()
     nodes["a"].logs.clear()
     one.settle(1)
@@ -422,6 +473,7 @@ def test_any_schedule_ends_exact(data: st.DataObject) -> None:
     one.settle(60)
     one.check(world, 4)
     last = {event.height: event.result for event in one.events if isinstance(event, Reread)}
+    assert not [event for event in one.events if isinstance(event, Reread) and event.result == "skipped"]
     honest, chain = one.nodes["a"].honest, world.canonical()  # type: ignore[attr-defined]
     assert {height for height in one.wrong(world, 4) if last.get(height) in {"same", "different"} and honest[chain[height]]} == set()
     assert len(one.follower._others.rereads._kept) <= FINAL + 1
