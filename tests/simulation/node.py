@@ -218,7 +218,7 @@ class Node:
         tip = self._tip(block)
         near = self.head.height - tip.height <= self.near_epochs
         if (self.native or near) and self.rng.random() < self.faults.late_logs:
-            self.late.setdefault(tip.hash, self.now + self.rng.choice([1.0, 3.0, 60.0]))
+            self.late.setdefault(tip.hash, self.now + self.rng.choice([1.0, 3.0, 60.0] if self.native else [3.0, 60.0, 300.0]))
         if self.late.get(tip.hash, 0.0) > self.now:
             self.told_late.add(tip.hash)
             return [{**receipt, "logs": []} for _, receipt in tip.messages]

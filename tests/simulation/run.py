@@ -30,7 +30,7 @@ START_SECONDS = 1.7e9
 PARTITIONS = 3
 READ_AGAIN = 0.3
 """In how many of the histories tipsets are read again."""
-NEAR_EPOCHS = 3
+NEAR_EPOCHS = 10
 BACKLOG_EPOCHS = 50
 """How long it may take until what is to be read again has been."""
 NO_PATIENCE_SECONDS = 6 * 3600.0
@@ -417,8 +417,10 @@ class Simulation:
         # Of its own, so that the other half of the seeds' histories stays what it was before anything was read again.
         apart = random.Random(f"{seed} reads again")
         self.reads_again = apart.random() < READ_AGAIN
+        self.late_logs = 0.0
         self.options = options = Options.drawn(rng)
         if self.reads_again:
+            self.late_logs = apart.choice([0.05, 0.2, 0.6])
             depth = apart.choice([0, 2, 5, 10])
             policy = replace(options.policy, reread_depth_epochs=depth, reread_final_epochs=depth + apart.choice([3, 15, 30]))
             self.options = options = replace(options, policy=policy)
@@ -449,6 +451,8 @@ class Simulation:
         look_back = 901 + self.rng.randrange(600) if self.rng.random() < 0.1 else None
         node = Node(self.chain, self.rng, native, Faults.drawn(self.rng), self.rng.random() < 0.2, look_back)
         node.near_epochs = NEAR_EPOCHS if self.reads_again else -1
+        if self.reads_again and not native:
+            node.faults.late_logs = self.late_logs
         return node
 
     def _nulls(self) -> int:
