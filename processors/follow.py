@@ -23,8 +23,9 @@ from processors.store import Store
 from processors.windows import Window, parse_all
 from streams.chain import FINALITY_EPOCHS, Published
 from streams.connections import Address, Connections
+from streams.contents import Learnt
 from streams.errors import PulseError, StoreFault, Superseded
-from streams.events import Learnt, Position
+from streams.events import Position
 from streams.follower import Follower
 from streams.metrics import ProcessMetrics, process_registry
 from streams.observe import Observer

@@ -18,8 +18,9 @@ from processors.store import Origin, Store
 from processors.windows import Window
 from processors.worker import Worker
 from streams.chain import Published, held_by_all
+from streams.contents import Learnt
 from streams.errors import StoreFault
-from streams.events import Learnt, Position
+from streams.events import Position
 from streams.memory import Memory
 from streams.metrics import ProcessMetrics
 from streams.records import COUNTED_STREAMS, Record, Rewind

@@ -15,8 +15,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, W
 from websockets.frames import CloseCode
 
 from streams.clock import SteadyClock
+from streams.contents import Learnt
 from streams.errors import UsageError
-from streams.events import Event, Learnt, Nonsense, Position
+from streams.events import Event, Nonsense, Position
 from streams.follower import Follower
 from streams.records import Record
 from streams.rpc import MAX_FRAME_BYTES, OVERSIZE

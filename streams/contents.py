@@ -4,13 +4,14 @@ Only what the chain fixes is compared, as the node told it: what else a record h
 rails) is asked for besides, may not be told any more, and would differ without anybody having been wrong.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 
 from msgspec import Struct
 
 from streams.enrich import Assembled
-from streams.records import Hash
+from streams.records import Contract, Hash
 from streams.wire import Receipt, Transaction
 
 DIGEST_BYTES = 16
@@ -63,6 +64,17 @@ class Told(Struct, frozen=True, array_like=True):
     teller: str
     traced: bool
     content: Content
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What the next run is to know: `contracts`, and how tipsets were `told` that are about to be published."""
+
+    contracts: Sequence[Contract] = ()
+    told: Sequence[Told] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.contracts or self.told)
 
 
 def content(assembled: Assembled) -> Content:

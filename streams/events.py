@@ -1,6 +1,6 @@
 """What the follower is given, and what it tells: its policy, where it goes on from, and the events on its way."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
@@ -8,7 +8,7 @@ from streams.chain import Published
 from streams.contents import Told
 from streams.errors import NodeFault, Refusal, Silence
 from streams.memory import Memory
-from streams.records import Contract, Hash
+from streams.records import Hash
 from streams.sampling import Probe
 from streams.tasks import Answered
 from streams.witnesses import Verdict
@@ -74,17 +74,6 @@ class Position:
     since: int | None = None
     probes: tuple[Probe, ...] = ()
     told: Mapping[Hash, Told] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Learnt:
-    """What the next run is to know: `contracts`, and how tipsets were `told` that are about to be published."""
-
-    contracts: Sequence[Contract] = ()
-    told: Sequence[Told] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.contracts or self.told)
 
 
 @dataclass(frozen=True, slots=True)

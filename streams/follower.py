@@ -18,24 +18,11 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from streams.chain import FINALITY_EPOCHS, Link, Published
+from streams.contents import Learnt
 from streams.endpoints import OPENING_SECONDS, Endpoint, Endpoints
 from streams.enrich import Assembled
 from streams.errors import NodeFault, Oversize, Refusal
-from streams.events import (
-    Dropped,
-    Event,
-    Incomplete,
-    Learnt,
-    Live,
-    LogMismatch,
-    NoSample,
-    OutOfReach,
-    Policy,
-    Position,
-    Reorg,
-    Skipped,
-    doubts,
-)
+from streams.events import Dropped, Event, Incomplete, Live, LogMismatch, NoSample, OutOfReach, Policy, Position, Reorg, Skipped, doubts
 from streams.greeting import Greeting, greet, latest_link
 from streams.heads import Heads
 from streams.history import NEVER_NOTICED, PAST, History
@@ -181,12 +168,8 @@ class Follower:
 
     def wake_at(self) -> float:
         """When to `tick` at the latest."""
-        times = [
-            self._endpoints.wake_at(),
-            self._tasks.deadline(),
-            self._questions.retries.wake_at(self._now),
-            self.history.wake_at(self._now),
-        ]
+        retries = self._questions.retries.wake_at(self._now)
+        times = [self._endpoints.wake_at(), self._tasks.deadline(), retries, self.history.wake_at(self._now)]
         if self._pursuit.path and self._others.first is not None:
             times.append(self._now + self._policy.hedge_after_seconds)
         return min([time for time in times if time is not None] + [self._now + OPENING_SECONDS])

@@ -35,8 +35,9 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from streams import topics
 from streams.brokers import Brokers
 from streams.chain import Published
+from streams.contents import Learnt
 from streams.errors import BrokerFault
-from streams.events import Learnt, Position
+from streams.events import Position
 from streams.records import STREAMS, LogsRecord, Record, Rewind, encode, stream_of
 
 log = structlog.get_logger(__name__)

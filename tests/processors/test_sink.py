@@ -11,8 +11,7 @@ from processors.registry import Registry
 from processors.sink import RESERVED_EPOCHS, LocalSink
 from processors.windows import parse_all
 from streams.chain import Published
-from streams.contents import Content, Told
-from streams.events import Learnt
+from streams.contents import Content, Learnt, Told
 from streams.metrics import ProcessMetrics
 from streams.records import Child, Contract, LogsRecord, TipsetRecord
 from tests.processors.strategies import NETWORK, rewind, tipset

@@ -10,8 +10,9 @@ import pytest
 
 from streams import connections as module
 from streams.connections import Address, Connections
+from streams.contents import Learnt
 from streams.errors import UsageError
-from streams.events import Dropped, Event, Learnt, Live, Nonsense, Position, Skipped, Sought
+from streams.events import Dropped, Event, Live, Nonsense, Position, Skipped, Sought
 from streams.follower import Follower
 from streams.memory import Memory
 from streams.records import Contract, Record, TipsetRecord

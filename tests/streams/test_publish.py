@@ -10,8 +10,9 @@ from aiokafka import AIOKafkaConsumer
 
 from streams import topics
 from streams.chain import Published
+from streams.contents import Learnt
 from streams.errors import Superseded
-from streams.events import Learnt, Position
+from streams.events import Position
 from streams.memory import Memory
 from streams.publish import IN_FLIGHT_RECORDS, Publisher
 from streams.records import STREAMS, LogsRecord, Record, Rewind, TipsetRecord, decode
