@@ -14,6 +14,8 @@ from streams.rpc import Answer, Call
 from streams.tasks import Fetch, gather
 from streams.wire import Actor, EthBlock, HexData, Receipt, actor_id, eth_name, may_have_eth_name, read
 
+STATE_TRIES = 3
+"""How often an old state is asked for: a node that does not have it refuses each time, but any other error may pass."""
 MOST_CREATED = 200
 """How many contracts that contracts made in one tipset are looked at; the others are when somebody calls them."""
 
@@ -57,10 +59,12 @@ def _fetch_anyhow(address: Address, block: Hash, *, needed: bool) -> Fetch[tuple
         return None, False
     if contract is not None:
         return contract, True
-    try:
-        return (yield from fetch_contract(address, {"blockHash": block})), True
-    except Refusal:
-        return None, False
+    for _ in range(STATE_TRIES):
+        try:
+            return (yield from fetch_contract(address, {"blockHash": block})), True
+        except Refusal:
+            continue
+    return None, False
 
 
 def learn_name(address: Address, height: int, memory: Memory) -> Fetch[None]:

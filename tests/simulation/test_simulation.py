@@ -15,6 +15,7 @@ FOUND = {
     "a lost beginning that was told twice was taken for the whole": 1001,
     "a ledger that lagged behind named an undone tipset as the top of a hole": 987,
     "what was told late before a restart was not read again": 244,
+    "one passing error cost a new contract its class": 9016,
     "heights that no node would tell of once were never asked for again": 199,
 }
 """What went wrong, and a seed that showed it."""
