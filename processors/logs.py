@@ -26,10 +26,14 @@ _CHATTY = ("aiokafka", "asyncio", "faust", "mode", "processors.consume", "websoc
 
 def redact(text: str, secrets: Sequence[str] = ()) -> str:
     """`text` without `secrets`, bearer tokens, and what in a URL may be secret."""
+    text = _BEARER.sub(r"\1\2***", _JWT.sub("***", _without(secrets, text)))
+    return _URL.sub(lambda match: shown_url(match[0]), text)
+
+
+def _without(secrets: Iterable[str], text: str) -> str:
     for secret in secrets:
         text = text.replace(secret, "***")
-    text = _BEARER.sub(r"\1\2***", _JWT.sub("***", text))
-    return _URL.sub(lambda match: shown_url(match[0]), text)
+    return text
 
 
 def _forms(secret: str) -> set[str]:
@@ -45,9 +49,7 @@ def _all_forms(secrets: Iterable[str]) -> list[str]:
 
 def presentable(text: str, secrets: Iterable[str]) -> str:
     """What a node said, as it may be shown on a terminal: no secret in any form, nothing that is not printable."""
-    for form in _all_forms(secrets):
-        text = text.replace(form, "***")
-    return "".join(letter if letter.isprintable() else " " for letter in text)
+    return "".join(letter if letter.isprintable() else " " for letter in _without(_all_forms(secrets), text))
 
 
 def _still(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:

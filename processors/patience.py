@@ -68,7 +68,6 @@ async def patiently(told: Told = _told) -> AsyncIterator[AttemptManager]:
         if isinstance(fault, StoreFault):
             told.failed(fault, begun)
 
-    begun = told.now
     pauses = wait_exponential(multiplier=0.05, max=LONGEST_PAUSE_SECONDS) + wait_random(0, 0.1)
     async for attempt in AsyncRetrying(retry=retry_if_exception_type(StoreFault), wait=pauses, before_sleep=failed):
         begun = told.now
