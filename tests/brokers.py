@@ -1,5 +1,6 @@
 """A real Kafka for the tests: Apache Kafka in KRaft mode, its jars fetched once as Maven packages, pinned and checksummed."""
 
+import asyncio
 import fcntl
 import hashlib
 import os
@@ -9,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ CHECKSUMS = Path(__file__).parent / "data" / "kafka.sha256"
 CLUSTER = "fvm-pulse-tests-000000"
 STARTING_SECONDS = 60.0
 STOPPING_SECONDS = 20.0
+HANGING_UP_SECONDS = 10.0
 
 _POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion><groupId>fvm-pulse</groupId><artifactId>kafka-for-tests</artifactId><version>1</version>
@@ -200,6 +202,18 @@ class Broker:
         finally:
             process.send_signal(signal.SIGCONT)
 
+    async def hung_up(self) -> None:
+        """Wait until this process has no connection to it.
+
+        aiokafka does not wait for the end of one that is refused, which with TLS is the broker's to say; the loop has to live so long.
+        """
+        ports, deadline = {self.port, self.named_port, self.mutual_port}, time.monotonic() + HANGING_UP_SECONDS
+        while time.monotonic() < deadline:
+            if not any(one.raddr and one.raddr.port in ports for one in psutil.Process().net_connections("tcp")):
+                return
+            await asyncio.sleep(0.02)
+        raise RuntimeError(f"connections to Kafka are still open {HANGING_UP_SECONDS} s after the test")
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Stop it; with SIGKILL as a machine that lost its power."""
         if self._process is None:
@@ -219,10 +233,17 @@ def required() -> bool:
 
 
 @pytest.fixture(scope="session")
-def kafka() -> Iterator[Broker]:
-    """A broker for the whole session, with listeners of every kind. A test that stops it starts it again."""
+def lasting_kafka() -> Iterator[Broker]:
+    """A broker for the whole session, with listeners of every kind."""
     with _required(running(secured.PROPERTIES)) as broker:
         yield broker
+
+
+@pytest.fixture
+async def kafka(lasting_kafka: Broker) -> AsyncIterator[Broker]:
+    """It for one test. A test that stops it starts it again."""
+    yield lasting_kafka
+    await lasting_kafka.hung_up()
 
 
 @pytest.fixture

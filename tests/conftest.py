@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, settings
 from redis.asyncio import Redis
 
 from benchmarks.servers import server
-from tests.brokers import forbidding, kafka
+from tests.brokers import forbidding, kafka, lasting_kafka
 
-__all__ = ["forbidding", "kafka"]
+__all__ = ["forbidding", "kafka", "lasting_kafka"]
 
 # `TESTS_HYPOTHESIS=deep` looks longer than anybody wants to wait.
 settings.register_profile("quick", deadline=None, suppress_health_check=[HealthCheck.too_slow])
