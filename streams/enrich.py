@@ -61,7 +61,8 @@ def assemble(link: Link, child: Link | None, memory: Memory, *, native: bool, tr
         resurrected(made.addresses, link, child if native else None),
         learn_rails(link.parent_hash, receipts),
     ]
-    _, old, rails = yield from gather(learning)
+    untold, old, rails = yield from gather(learning)
+    complaint = complaint or untold
     if complaint is None and natives is not None:
         complaint = yield from _events_complaint(block, by_hash, natives, memory)
     return Assembled(link, block, by_hash, rise, complaint, made.without(old), told, rails)

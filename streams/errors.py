@@ -45,11 +45,12 @@ class NodeFault(PulseError):
 
 
 class Refusal(NodeFault):
-    """A node answered a question with an error (`code` is the error's), or ended a subscription."""
+    """A node answered a question with an error (`code` is the error's), or ended a subscription; `passing` if it is only busy."""
 
-    def __init__(self, message: str, *, code: int = 0) -> None:
+    def __init__(self, message: str, *, code: int = 0, passing: bool = False) -> None:
         super().__init__(message)
         self.code = code
+        self.passing = passing
 
 
 class Silence(NodeFault):

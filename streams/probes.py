@@ -22,8 +22,11 @@ MOST_CREATED = 200
 
 def learn(
     height: int, block: EthBlock, receipts: list[Receipt], memory: Memory, *, native: bool, made: Iterable[Address] = ()
-) -> Fetch[None]:
-    """Learn the names and the code of everybody in this tipset who is not known yet, and of those who were `made` in it."""
+) -> Fetch[str | None]:
+    """Learn the names and the code of everybody in this tipset who is not known yet, and of those who were `made` in it.
+
+    The answer is a complaint where code was not told of what is known to be a contract, or by a node that is only busy; else None.
+    """
     memory.trim()
     receivers = {tx.to.lower() for tx in block.transactions if tx.to is not None}
     if native:
@@ -38,40 +41,47 @@ def learn(
     needed = {memory.name(one) for one in receivers | emitters | created}
     unknown = sorted(one for one in needed | inner if memory.needs_evidence(one, height))
     found = yield from gather([_fetch_anyhow(one, block.hash, needed=one in needed) for one in unknown])
-    for address, (contract, sure) in zip(unknown, found, strict=True):
-        if contract is not None:
+    untold: list[Address] = []
+    for address, contract in zip(unknown, found, strict=True):
+        if isinstance(contract, Contract):
             memory.learn(contract)
-        elif address in needed and (sure or address not in emitters | created):
+        elif address not in needed:
+            continue
+        elif contract is not None and (contract.passing or address in emitters | created):
+            untold.append(address)
+        else:
             memory.without_code[address] = height
+    return f"no state that the node would tell has the code of {', '.join(untold)}" if untold else None
 
 
-def _fetch_anyhow(address: Address, block: Hash, *, needed: bool) -> Fetch[tuple[Contract | None, bool]]:
-    """The evidence, and whether it is sure where it is None.
+def _fetch_anyhow(address: Address, block: Hash, *, needed: bool) -> Fetch[Contract | Refusal | None]:
+    """The evidence, None where there is no code, or why it is not known.
 
     The newest state may be that of another fork, or of a backend that is behind: code that is not in it is looked for in the state
     after the tipset `block`, where the node still has it. No figure needs what is not `needed` before somebody calls the contract.
     """
     try:
         contract = yield from fetch_contract(address)
-    except Refusal:
+    except Refusal as refusal:
         if needed:
             raise
-        return None, False
+        return refusal
     if contract is not None:
-        return contract, True
+        return contract
+    why: Refusal | None = None
     for _ in range(STATE_TRIES):
         try:
-            return (yield from fetch_contract(address, {"blockHash": block})), True
-        except Refusal:
-            continue
-    return None, False
+            return (yield from fetch_contract(address, {"blockHash": block}))
+        except Refusal as refusal:
+            why = refusal
+    return why
 
 
 def learn_name(address: Address, height: int, memory: Memory) -> Fetch[None]:
     """Learn the other name of the actor with this masked id, if it has one."""
     (answer,) = yield (Call("Filecoin.StateGetActor", (f"f0{actor_id(address)}", [])),)
-    if answer.error is not None and "not found" not in answer.error.message:
-        return  # the node may tell next time
+    if answer.error is not None:
+        return  # the node may tell next time, "not found" too: a backend that is behind does not know the newest actors
     if answer.result is None:
         memory.names[address] = address
         return
@@ -83,7 +93,12 @@ def learn_name(address: Address, height: int, memory: Memory) -> Fetch[None]:
 
 
 def fetch_contract(address: Address, at: Any = "latest") -> Fetch[Contract | None]:
-    """The evidence about the code at `address` in the state `at` (a block as eth methods take it), None if there is none."""
+    """The evidence about the code at `address` in the state `at` (a block as eth methods take it), None if there is none.
+
+    Raises:
+        Refusal: the node does not tell the code, or is too busy to tell what a proxy points to.
+        NodeFault: what it tells is no code.
+    """
     (answer,) = yield (_code(address, at),)
     code = _bytes(answer)
     if not code:
@@ -96,11 +111,12 @@ def fetch_contract(address: Address, at: Any = "latest") -> Fetch[Contract | Non
     implementation = evidence.minimal_proxy_target(code) or _word_address(slot)
     if implementation is None and (by := _word_address(beacon)) is not None:
         (answer,) = yield (_view(by, evidence.BEACON_CALL, at),)
-        implementation = _word_address(answer)
+        # A call runs what anybody wrote, which may take for ever: it is not waited for.
+        implementation = _word_address(answer) if answer.result is not None else None
     behind = b""
     if implementation is not None:
         (answer,) = yield (_code(implementation, at),)
-        behind = _bytes(answer) if answer.result is not None else b""
+        behind = _bytes(answer) if _is_told(answer) else b""
     found = [evidence.scan(part) for part in (code, behind)]
     return Contract(
         address=address,
@@ -130,7 +146,14 @@ def _view(address: Address, data: str, at: Any) -> Call:
 
 def _word_address(answer: Answer) -> Address | None:
     """The address in a word that was read, None for none: zero, another length, or a word that is more than an address."""
-    return evidence.address_in("0x" + _bytes(answer).hex()) if answer.result is not None else None
+    return evidence.address_in("0x" + _bytes(answer).hex()) if _is_told(answer) else None
+
+
+def _is_told(answer: Answer) -> bool:
+    """Whether there is a result; a node that is only busy is to be asked again: what a proxy points to is learnt once and kept."""
+    if answer.error is not None and answer.error.passing:
+        answer.required()
+    return answer.result is not None
 
 
 def _supports(interface: str) -> str:

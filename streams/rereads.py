@@ -8,21 +8,26 @@ them up: it is whole where the first was not, it has more logs, it comes from th
 or a second read agrees with it. What corrects a height is a record like any other, numbered while its tipset is published;
 `rewound` takes it back before that.
 
+What is not compared, since not every node tells it (the rise of f099, traces, rails), is kept from the first read where the second
+lacks it; within one run only.
+
 Over a restart it is kept how each tipset was told (`Told`). That is stored before the record itself, so of one that was told in
 several ways (corrected, or come back after a fork) it is not known which of them is stored, and the next read is published in any
 case. Where nothing was kept, reads are skipped.
 """
 
+import dataclasses
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from heapq import heappop, heappush
 
-import msgspec
+from msgspec.structs import replace
 
 from streams.chain import FINALITY_EPOCHS, Link, Published
 from streams.contents import UNSURE, Content, Told, content
+from streams.creations import Creations
 from streams.endpoints import Endpoint
 from streams.enrich import Assembled, assemble
 from streams.errors import NodeFault
@@ -31,9 +36,9 @@ from streams.greeting import fetch_link_at
 from streams.history import Past, is_busy
 from streams.memory import Memory
 from streams.questions import Question
-from streams.records import Hash
+from streams.records import Hash, Rail
 from streams.tasks import Fetch
-from streams.traces import Tracing
+from streams.traces import Inside, Tracing
 
 KIND = "reread"
 """The kind of questions that are asked here."""
@@ -53,15 +58,38 @@ class Found:
     assembled: Assembled | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """What was told of a tipset besides what is compared."""
+
+    burnt_rise_attofil: int | None
+    creations: Creations
+    inside: Inside | None
+    rails: tuple[Rail, ...]
+
+    @classmethod
+    def of(cls, assembled: Assembled) -> "_Beside":
+        """What this read told."""
+        return cls(assembled.burnt_rise_attofil, assembled.creations, assembled.inside, assembled.rails)
+
+    def completes(self, later: Assembled) -> Assembled:
+        """A later read of the same tipset, with what it lacks."""
+        rise = later.burnt_rise_attofil if later.burnt_rise_attofil is not None else self.burnt_rise_attofil
+        later = dataclasses.replace(later, burnt_rise_attofil=rise, rails=later.rails or self.rails)
+        if later.inside is not None or self.inside is None:
+            return later
+        made, old = later.creations, self.creations
+        creations = Creations({**old.direct, **made.direct}, old.inner, old.resurrected | made.resurrected)
+        return dataclasses.replace(later, inside=self.inside, creations=creations)
+
+
 @dataclass(slots=True, eq=False)
 class _Kept:
-    """A published tipset that is to be read again; `content` is None where what was told the first time is not known any more."""
+    """A published tipset that is to be read again, and how it was told, None where that is not known any more."""
 
-    link: Link
-    parent_height: int | None = None
-    content: Content | None = None
-    teller: str = ""
-    traced: bool = False
+    tip: Published
+    told: Told | None
+    beside: _Beside | None = None
     stage: int = 0
     doubted: Content | None = None
     """What a read told that was not believed."""
@@ -116,10 +144,7 @@ class Rereads:
         self._top = max((one.height for one in tips), default=-1)
         for tip in tips:
             one = told.get(tip.hash)
-            if one is None or one.height != tip.height:
-                self._keep(_Kept(Link(tip.height, tip.hash, "")))
-            else:
-                self._keep(_Kept(Link(one.height, one.hash, one.parent_hash), one.parent_height, one.content, one.teller, one.traced))
+            self._keep(_Kept(tip, one if one is not None and one.height == tip.height else None))
 
     def published(self, assembled: Assembled, parent_height: int | None, teller: str) -> None:
         """A tipset is published as the node `teller` told it; one below others was read at that depth."""
@@ -127,12 +152,13 @@ class Rereads:
         self._top = max(self._top, link.height)
         if known is None and self._reached(link.height) == len(self._stages):
             return  # so deep, as most of history is, that it is not read again: what it holds need not be digested
-        told, traced = content(assembled), assembled.inside is not None
-        self._learn(Told(link.height, link.hash, link.parent_hash, parent_height, teller, traced, told))
-        if known is not None and known.link.hash == link.hash and known.content == told:
-            known.parent_height = parent_height
+        traced = assembled.inside is not None
+        told = Told(link.height, link.hash, link.parent_hash, parent_height, teller, traced, content(assembled))
+        self._learn(told)
+        if known is not None and known.told is not None and known.tip.hash == link.hash and known.told.content == told.content:
+            known.told = replace(known.told, parent_height=parent_height)
         else:
-            self._keep(_Kept(link, parent_height, told, teller, traced))
+            self._keep(_Kept(Published(link.height, link.hash), told, _Beside.of(assembled)))
 
     def rewound(self, height: int) -> None:
         """Everything published above `height` is undone."""
@@ -149,7 +175,7 @@ class Rereads:
         if before is not None:
             if before.content in (told.content, UNSURE):
                 return
-            told = msgspec.structs.replace(told, content=UNSURE)
+            told = replace(told, content=UNSURE)
         elif len(self._told) >= 2 * TOLD_EPOCHS:
             self._told = {block: one for block, one in self._told.items() if one.height > self._top - TOLD_EPOCHS}
         self._told[told.hash] = told
@@ -157,7 +183,7 @@ class Rereads:
 
     def _keep(self, kept: _Kept) -> None:
         """Have it read again at every depth that it has not reached."""
-        height = kept.link.height
+        height = kept.tip.height
         self._kept[height] = kept
         kept.stage = self._reached(height)
         self._await(kept)
@@ -167,7 +193,7 @@ class Rereads:
         return sum(1 for epochs, _ in self._stages if epochs <= self._top - height)
 
     def _await(self, kept: _Kept) -> None:
-        height = kept.link.height
+        height = kept.tip.height
         if kept.stage < len(self._stages):
             heappush(self._due[kept.stage], height)
         else:
@@ -177,21 +203,24 @@ class Rereads:
 
     def questions(self, leader: Endpoint, others: Sequence[Endpoint], memory: Memory) -> Iterator[tuple[Endpoint, Question]]:
         """The read that is due, and of whom: the same one until it is answered."""
-        while not self._ready and (kept := self._choose()) is not None:
-            endpoint = self._whom(kept, leader, others)
+        while not self._ready and (due := self._choose()) is not None:
+            kept, told = due
+            endpoint = self._whom(kept, told.teller, leader, others)
             if endpoint is None:
                 self._end(kept, kept.result)
                 continue
             kept.asked = endpoint.name
-            tracing = endpoint.tracing if self._traces and kept.traced else None
-            fetch = partial(read_again, kept.link, self._child(kept), endpoint, memory, known=kept.content, tracing=tracing)
-            yield endpoint, ((KIND, kept.link.hash), fetch)
+            tracing = endpoint.tracing if self._traces and told.traced else None
+            link = Link(told.height, told.hash, told.parent_hash)
+            fetch = partial(read_again, link, self._child(told), endpoint, memory, known=told.content, tracing=tracing)
+            yield endpoint, ((KIND, told.hash), fetch)
             return
 
-    def _choose(self) -> _Kept | None:
-        """The tipset to be read now; what can not be, or is too late, is skipped."""
-        if self._current is not None and self._is_kept(self._current):
-            return self._current
+    def _choose(self) -> tuple[_Kept, Told] | None:
+        """The tipset to be read now, and how it was told; what can not be, or is too late, is skipped."""
+        current = self._current
+        if current is not None and current.told is not None and self._is_kept(current):
+            return current, current.told
         self._current = None
         for stage, (epochs, _) in enumerate(self._stages):
             due = self._due[stage]
@@ -199,36 +228,36 @@ class Rereads:
                 kept = self._kept.get(heappop(due))
                 if kept is None or kept.stage != stage:
                     continue  # undone, or published again since
-                if kept.content is not None and kept.link.height > self._top - epochs - LATE_EPOCHS:
+                if kept.told is not None and kept.told.height > self._top - epochs - LATE_EPOCHS:
                     self._current = kept
-                    return kept
+                    return kept, kept.told
                 self._end(kept, "skipped")
         return None
 
-    def _whom(self, kept: _Kept, leader: Endpoint, others: Sequence[Endpoint]) -> Endpoint | None:
+    @staticmethod
+    def _whom(kept: _Kept, teller: str, leader: Endpoint, others: Sequence[Endpoint]) -> Endpoint | None:
         """Another than told it the first time, else that one; each once."""
-        able = [one for one in (*others, leader) if one.target is not None and one.target.head_height > kept.link.height]
+        able = [one for one in (*others, leader) if one.target is not None and one.target.head_height > kept.tip.height]
         for one in able:
             if one.name == kept.asked:
                 return one
         left = [one for one in able if one.name not in kept.tried]
-        return next((one for one in left if one.name != kept.teller), left[0] if left else None)
+        return next((one for one in left if one.name != teller), left[0] if left else None)
 
-    def _child(self, kept: _Kept) -> Link | None:
+    def _child(self, told: Told) -> Link | None:
         """The tipset on top, by which a native node tells that receipts are whole."""
-        links = (self._kept[height].link for height in range(kept.link.height + 1, self._top + 1) if height in self._kept)
-        child = next(links, None)
-        return child if child is not None and child.parent_hash == kept.link.hash else None
+        above = next((self._kept[height].told for height in range(told.height + 1, self._top + 1) if height in self._kept), None)
+        return Link(above.height, above.hash, above.parent_hash) if above is not None and above.parent_hash == told.hash else None
 
     def _is_kept(self, kept: _Kept) -> bool:
-        return self._kept.get(kept.link.height) is kept
+        return self._kept.get(kept.tip.height) is kept
 
     # What answers bring
 
     def answered(self, name: str, found: Found, *, leads: bool) -> None:
         """A node told the tipset again."""
         kept = self._current
-        if kept is None or not self._is_kept(kept) or kept.link.hash != found.block or kept.content is None:
+        if kept is None or kept.told is None or not self._is_kept(kept) or kept.tip.hash != found.block:
             return
         kept.asked = None
         if found.assembled is None:
@@ -237,15 +266,15 @@ class Rereads:
                 self.astray = True
                 self._end(kept, "different", name, ("chain",))
             return
-        told = content(found.assembled)
-        differs = told.differs(kept.content)
-        if not differs or (differs == ("completeness",) and kept.content.whole):
+        known, told = kept.told.content, content(found.assembled)
+        differs = told.differs(known)
+        if not differs or (differs == ("completeness",) and known.whole):
             self._end(kept, "same" if kept.result == "failed" else kept.result, name)
-        elif self._is_believed(kept, kept.content, told, name):
-            result: RereadResult = "repeated" if kept.content == UNSURE else "different"
-            self._ready.append(Past(found.assembled, kept.parent_height))
-            kept.content, kept.teller, kept.doubted = told, name, None
-            self._end(kept, result, name, differs)
+        elif self._is_believed(kept, kept.told, told, name):
+            whole = kept.beside.completes(found.assembled) if kept.beside is not None else found.assembled
+            self._ready.append(Past(whole, kept.told.parent_height))
+            kept.told, kept.doubted = replace(kept.told, content=told, teller=name), None
+            self._end(kept, "repeated" if known == UNSURE else "different", name, differs)
         else:
             kept.tried.add(name)
             kept.result, kept.doubted = "disputed" if told.whole else kept.result, told
@@ -253,27 +282,28 @@ class Rereads:
     def failed(self, name: str, block: Hash, fault: NodeFault) -> None:
         """A node did not answer."""
         kept = self._current
-        if kept is None or kept.link.hash != block or kept.asked != name:
+        if kept is None or kept.tip.hash != block or kept.asked != name:
             return
         kept.attempts += 1
         if not is_busy(fault) or kept.attempts >= PATIENCE:
             kept.asked, kept.attempts = None, 0
             kept.tried.add(name)
 
-    def _is_believed(self, kept: _Kept, known: Content, told: Content, name: str) -> bool:
+    def _is_believed(self, kept: _Kept, before: Told, told: Content, name: str) -> bool:
         """Whether what was told now is to be published in place of what is known."""
+        known = before.content
         if known.whole and not told.whole:
             return False
         if kept.doubted is not None and not told.differs(kept.doubted):
             return True
         if not self._alone:
             return False  # one more node has to tell the same
-        corrected = name == kept.teller and told.log_count == known.log_count
+        corrected = name == before.teller and told.log_count == known.log_count
         return told.log_count > known.log_count or (told.whole and not known.whole) or corrected
 
     def _end(self, kept: _Kept, result: RereadResult, endpoint: str = "", differs: tuple[str, ...] = ()) -> None:
         """This read is over; the next is at the next depth."""
-        self._events.append(Reread(kept.link.height, self._stages[kept.stage][1], result, endpoint, differs))
+        self._events.append(Reread(kept.tip.height, self._stages[kept.stage][1], result, endpoint, differs))
         kept.stage += 1
         kept.asked, kept.attempts, kept.result = None, 0, "failed"
         kept.tried.clear()

@@ -80,7 +80,7 @@ class Answer:
             raise Oversize(f"{self.call.method}: the answer is {OVERSIZE}")
         if self.result is None:
             error = self.error or RpcError(message="no result")
-            raise Refusal(f"{self.call.method}: {error.shown} (code {error.code})", code=error.code)
+            raise Refusal(f"{self.call.method}: {error.shown} (code {error.code})", code=error.code, passing=error.passing)
         return self.result
 
 

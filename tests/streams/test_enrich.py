@@ -180,6 +180,14 @@ def test_receipts_that_lack_something_are_complained_of(method: str, change: Any
     assert records(one, memory)[0].incomplete == (complaint is not None)
 
 
+def test_a_contract_whose_code_is_not_told_is_complained_of() -> None:
+    """What was created has code: a node that shows none and does not tell that of the tipset is asked again, and its record marked."""
+    behind = but(lotus(), getCode=lambda _: "0x", getBlockReceipts=changed(0, contractAddress="0x" + "c0" * 20))
+    untold = assembled(lambda call: refused(call) if call.method == "eth_getCode" and call.params[1] != "latest" else behind(call))
+    assert "no state that the node would tell has the code of 0x" + "c0" * 20 in str(untold.complaint)
+    assert assembled(behind).complaint is None
+
+
 def test_messages_without_a_receipt_are_left_out() -> None:
     """The rest of an incomplete tipset is published."""
     memory = Memory()

@@ -154,6 +154,28 @@ def test_an_implementation_whose_code_is_refused_is_still_named() -> None:
     assert (found.implementation, found.selectors) == (LOGIC, (SELECTOR,))
 
 
+@pytest.mark.parametrize("code, complains", [(-32000, False), (429, True)])
+def test_a_receiver_is_no_account_because_a_node_is_busy(code: int, complains: bool) -> None:
+    """A state that the node does not have can not show more; one that it does not tell just now may."""
+    memory = Memory()
+
+    def refusing(call: Call) -> Answer:
+        return told(call, "0x") if call.params[1] == "latest" else refused(call, code, "no")
+
+    complaint = ask(learn(100, block((ACCOUNT, LOGIC)), [receipt()], memory, native=False), refusing)
+    assert (complaint is not None, LOGIC in memory.without_code) == (complains, not complains)
+
+
+@pytest.mark.parametrize("question", [("eth_getStorageAt", PROXY), ("eth_getCode", LOGIC)])
+def test_a_busy_node_is_to_be_asked_again_for_what_a_proxy_points_to(question: tuple[str, str]) -> None:
+    """What is learnt of a contract is kept for good; a limit of a gateway must not stand in it as an answer."""
+    chain = Chain()
+    chain.codes = {PROXY: CODE}
+    chain.slots[PROXY] = "0x" + "00" * 12 + LOGIC[2:]
+    with pytest.raises(Refusal, match=question[0]):
+        ask(fetch_contract(PROXY), lambda call: refused(call, 429, "slow") if (call.method, call.params[0]) == question else chain(call))
+
+
 @pytest.mark.parametrize("code", ["0x123", "60", 7, {"a": 1}])
 def test_code_that_is_no_hex_is_a_fault(code: Any) -> None:
     """Odd digits and other shapes can not be code; an error instead of code is a refusal."""
@@ -200,13 +222,13 @@ def test_who_emits_or_was_created_has_code_whatever_was_believed() -> None:
 
 
 def test_masked_actors_get_their_one_name() -> None:
-    """Senders and receivers by id: the delegated address where there is one, else the id itself; code is asked by that name."""
+    """By id: the delegated address where there is one, else the id itself; code is asked by that name, and nobody found has none."""
     chain, memory = Chain(), Memory()
     chain.actors = {"f01234": {"Balance": "0", "DelegatedAddress": DELEGATED}, "f01235": {"Balance": "0"}}
     chain.codes = {NAME: PLAIN}
     gone = f"0xff{1236:038x}"
     ask(learn(100, block((ACCOUNT, OTHER), (OTHER, ACCOUNT), (gone, PROXY)), [receipt()], memory, native=True), chain)
-    assert memory.names == {ACCOUNT: NAME, OTHER: OTHER, gone: gone}
+    assert memory.names == {ACCOUNT: NAME, OTHER: OTHER}
     assert set(memory.contracts) == {NAME}
     assert Call("eth_getCode", (OTHER, "latest")) not in chain.asked
     names = [call for call in chain.asked if call.method == "Filecoin.StateGetActor"]
@@ -216,14 +238,17 @@ def test_masked_actors_get_their_one_name() -> None:
 
 
 def test_a_passing_error_decides_nothing() -> None:
-    """A node that is busy is asked for the name again with the next tipset; one that knows no such actor is not."""
+    """A node that is busy is asked for the name again with the next tipset; so is one that knows no such actor."""
     chain, memory = Chain(), Memory()
     chain.refusal = "busy"
     ask(learn(100, block((ACCOUNT, PROXY)), [receipt()], memory, native=True), chain)
     assert memory.names == {}
     chain.refusal = "actor not found"
     ask(learn(101, block((ACCOUNT, PROXY)), [receipt()], memory, native=True), chain)
-    assert memory.names == {ACCOUNT: ACCOUNT}
+    assert memory.names == {}
+    chain.actors = {"f01234": {"Balance": "0", "DelegatedAddress": DELEGATED}}
+    ask(learn(102, block((ACCOUNT, PROXY)), [receipt()], memory, native=True), chain)
+    assert memory.names == {ACCOUNT: NAME}
 
 
 def test_an_eth_only_node_is_not_asked_for_names() -> None:
@@ -270,5 +295,7 @@ def test_a_contract_without_code_is_not_believed_to_have_none() -> None:
     def forgetful(call: Call) -> Answer:
         return told(call, "0x") if call.params[1] == "latest" else refused(call)
 
-    ask(learn(100, block((ACCOUNT, LOGIC)), [receipt(None, PROXY)], memory, native=False), forgetful)
+    complaint = ask(learn(100, block((ACCOUNT, LOGIC)), [receipt(None, PROXY)], memory, native=False), forgetful)
     assert memory.without_code.keys() == {LOGIC}
+    assert complaint == f"no state that the node would tell has the code of {PROXY}"
+    assert ask(learn(101, block(), [receipt(None, PROXY)], memory, native=False), lambda call: told(call, "0x")) is None

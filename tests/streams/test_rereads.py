@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from streams.chain import Published
 from streams.contents import UNSURE
-from streams.events import Policy, Position, Reread
+from streams.events import Incomplete, Policy, Position, Reread
 from streams.memory import Memory
 from streams.records import LogsRecord, Record, Rewind, TipsetRecord, stream_of
 from streams.rereads import LATE_EPOCHS
-from tests.node.world import LOG, Node, World
+from tests.node.world import CONTRACT, LOG, Node, World
 from tests.streams.test_follower import Harness
 
 CONFIRMED, FINAL = 3, 8
@@ -30,6 +30,7 @@ class Late(Node):
         super().__init__(world, native=native)
         self.logs: dict[str, list[dict[str, Any]]] = {}
         self.mute = False
+        self.codeless = False
         self.asked: list[str] = []
         self.honest: dict[str, bool] = {}
         """Whether the last word on a tipset was as it is."""
@@ -44,6 +45,11 @@ class Late(Node):
         first, *others = super()._eth_getblockreceipts(block)
         self.honest[block] = len(others) == 1 and block not in self.logs
         return [{**first, "logs": self.logs.get(block, first["logs"])}, *others]
+
+    def _eth_getcode(self, address: str, tag: Any) -> str:
+        if self.codeless and isinstance(tag, dict):
+            raise KeyError("state not found")
+        return "0x" if self.codeless else super()._eth_getcode(address, tag)
 
     def _eth_call(self, _call: object, _tag: object) -> str:
         return "0x"
@@ -95,13 +101,17 @@ class Read(Harness):
         return sum(1 for record in self.taken if isinstance(record, TipsetRecord) and record.height == height)
 
 
-def started(*, native: bool = True, policy: Policy = POLICY, names: str = "a") -> tuple[Read, World, dict[str, Late]]:
+def started(
+    *, native: bool = True, policy: Policy = POLICY, names: str = "a", codeless: bool = False
+) -> tuple[Read, World, dict[str, Late]]:
     """Nodes of one world at height 4, with the newest tipset published at height 3."""
     world = World()
     world.advance(0, 0, 0, 0)
     nodes = {name: Late(world, native=native) for name in names}
+    for node in nodes.values():
+        node.codeless = codeless
     one = Read(dict(nodes), policy)
-    one.settle(1)
+    one.settle(10 if codeless else 1)
     return one, world, nodes
 
 
@@ -203,6 +213,54 @@ def test_incomplete_receipts_are_mended() -> None:
     record = one.held("tipsets")[height]
     assert isinstance(record, TipsetRecord)
     assert not record.incomplete
+
+
+def test_a_contract_whose_code_was_not_told_is_mended() -> None:
+    """Its tipset counts as incomplete, and is published again with the evidence once a node tells it."""
+    one, world, nodes = started(codeless=True)
+    height = world.head.height - 1
+    told = one.held("logs")[height], one.held("tipsets")[height]
+    assert [getattr(record, "contracts", None) for record in told] == [(), ()]
+    assert [event.height for event in one.events if isinstance(event, Incomplete)] == [height]
+    nodes["a"].codeless = False
+    one.grow(world, CONFIRMED)
+    assert one.reads(height) == [("confirmed", "different", ("completeness",))]
+    mended = one.held("logs")[height], one.held("tipsets")[height]
+    assert [[one.address for one in getattr(record, "contracts", ())] for record in mended] == [[CONTRACT], [CONTRACT]]
+    assert not getattr(mended[1], "incomplete", True)
+
+
+class Making(Late):
+    """In whose traces a contract makes another, in every tipset."""
+
+    def _trace_block(self, number: str) -> list[dict[str, Any]]:
+        traces = super()._trace_block(number)
+        made = {"type": "create", "traceAddress": [0], "result": {"address": f"0x{0xDD00000 + int(number, 16):040x}"}}
+        return [*traces, {**traces[0], **made, "action": {"from": CONTRACT, "init": "0x60"}}]
+
+
+def test_what_only_the_first_node_tells_is_kept() -> None:
+    """A node without traces and native methods tells the logs that the first lacked: rise and creations stay as they were told."""
+    world = World()
+    world.advance(0, 0, 0, 0)
+    leader, witness = Making(world), Late(world, native=False)
+    witness.traces = False
+    one = Read({"a": leader, "b": witness}, Policy(witnesses=1, reread_depth_epochs=CONFIRMED, reread_final_epochs=FINAL))
+    one.settle(1)
+    one.grow(world, 4)
+    world.advance(0)
+    late = world.head
+    leader.logs[late.hash] = []
+    for name, node in one.nodes.items():
+        one.tell(name, node.see(late))
+    one.grow(world, FINAL + 4)
+    told = [record for record in one.taken if isinstance(record, TipsetRecord) and record.height == late.height]
+    assert [event[1] for event in one.reads(late.height)][:1] == ["different"]
+    assert len(told) > 1
+    assert all(record.burnt_rise_attofil is not None and record.traced and len(record.creations or ()) == 1 for record in told)
+    logs = one.held("logs")[late.height]
+    assert isinstance(logs, LogsRecord)
+    assert len(logs.logs) == 1
 
 
 def test_another_node_is_asked_first() -> None:
@@ -485,4 +543,4 @@ def test_a_store_that_comes_back_older_is_not_taken_for_corrected() -> None:
     one.grow(world, 2)
     tips = tuple(Published(height, block) for height, block in sorted(one.registers.chain("tipsets").items()))
     one.follower.resume(Position(2, tips, one.reserved, Memory()))
-    assert all(kept.content is None for kept in one.follower._others.rereads._kept.values())
+    assert all(kept.told is None for kept in one.follower._others.rereads._kept.values())
