@@ -22,10 +22,10 @@ from streams.contents import Learnt
 from streams.endpoints import OPENING_SECONDS, Endpoint, Endpoints
 from streams.enrich import Assembled
 from streams.errors import NodeFault, Oversize, Refusal
-from streams.events import Dropped, Event, Incomplete, Live, LogMismatch, NoSample, OutOfReach, Policy, Position, Reorg, Skipped, doubts
+from streams.events import Dropped, Event, Incomplete, Live, LogMismatch, NoSample, Policy, Position, Reorg, doubts
 from streams.greeting import Greeting, greet, latest_link
 from streams.heads import Heads
-from streams.history import NEVER_NOTICED, PAST, History
+from streams.history import NEVER_NOTICED, PAST, History, is_busy
 from streams.memory import Memory
 from streams.others import KINDS, Asked, Others
 from streams.publication import Publication
@@ -299,8 +299,7 @@ class Follower:
 
     def _failed(self, failed: Failed) -> None:
         endpoint = self._endpoints.all[failed.endpoint]
-        doubtful = doubts(failed.endpoint, failed.fault)
-        self._events += doubtful
+        self._events += (doubtful := doubts(failed.endpoint, failed.fault))
         match failed.key:
             case ("greet", _):
                 self._drop(endpoint, str(failed.fault), refused=not failed.fault.retryable)
@@ -313,23 +312,27 @@ class Follower:
             case (kind, _) if kind in PAST:
                 self._events += self.history.failed(failed.key, failed.fault, self._now)
             case (kind, _) if kind in KINDS:
-                self._questions.retries.failed(failed.key, self._now)
-                self._others.failed(endpoint.name, failed.key, failed.fault)
+                if self._others.failed(endpoint.name, failed.key, failed.fault):
+                    self._questions.retries.failed(failed.key, self._now)
                 self._accept()
             case ("tipset", block) if isinstance(failed.fault, Oversize):
-                if (height := self._pursuit.skip(str(block))) is not None:
-                    self._events.append(Skipped(height, str(failed.fault)))
+                self._events += self._pursuit.skip(str(block), str(failed.fault))
             case _:
-                attempts = self._questions.retries.failed(failed.key, self._now)
-                # Once the node's limit was met, what lies just above is not begged for again and again.
-                enough = attempts >= PATIENCE or self._pursuit.gave_up
-                if isinstance(failed.fault, Refusal) and enough and (height := self._pursuit.give_up(failed.key)) is not None:
-                    self._events.append(OutOfReach(height))
-                elif attempts >= PATIENCE:
-                    self._pursuit.doubt()
-                    self._drop(endpoint, str(failed.fault), refused=False)
-                elif doubtful and failed.key[0] == "tipset":
-                    self._pursuit.doubt(str(failed.key[1]))
+                self._not_told(endpoint, failed, doubtful=bool(doubtful))
+
+    def _not_told(self, endpoint: Endpoint, failed: Failed, *, doubtful: bool) -> None:
+        """What the plan needs was not told: it is asked for again, of another node after a while, or left missing."""
+        attempts = self._questions.retries.failed(failed.key, self._now)
+        if isinstance(failed.fault, Refusal) and not is_busy(failed.fault):
+            above = any(link.hash in self._questions for link in self._pursuit.path)
+            if left := self._pursuit.refused(failed.key, str(failed.fault), often=attempts >= PATIENCE, told_above=above):
+                self._events += left
+                return
+        if attempts >= PATIENCE:
+            self._pursuit.doubt()
+            self._drop(endpoint, str(failed.fault), refused=False)
+        elif doubtful and failed.key[0] == "tipset":
+            self._pursuit.doubt(str(failed.key[1]))
 
     def _leave(self, endpoint: Endpoint, fault: NodeFault) -> None:
         self._events += doubts(endpoint.name, fault)
@@ -369,7 +372,7 @@ class Follower:
         if pursuit.gap is not None:
             self._ask(leader, self._questions.links(leader, leader.target, pursuit.gap, pursuit.prefetch()))
         elif pursuit.path:
-            self._ask(leader, self._questions.tipsets(leader, pursuit, self._memory))
+            self._ask(leader, self._others.not_held(self._questions.tipsets(leader, pursuit, self._memory)))
         elif not leader.native and (missed := self._streamed.missed(leader.target.head_height)):
             self._ask(leader, [(("logs", 0), partial(count_logs, missed))])
         if leader.head is not None:

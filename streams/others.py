@@ -48,6 +48,10 @@ class Others:
         asked = self._quorum.hold(assembled, higher)
         return [(higher[name], (("vouch", link.hash), partial(vouch, link.hash))) for name in asked]
 
+    def not_held(self, questions: Iterable[Question]) -> Iterator[Question]:
+        """Those of the questions for tipsets that no answer waits for others of."""
+        return (one for one in questions if str(one[0][1]) not in self._quorum)
+
     def settled(self) -> Iterator[Assembled]:
         """The tipsets that need not wait for anybody any more."""
         return self._quorum.settled()
@@ -65,13 +69,17 @@ class Others:
             case Compared():
                 return [WitnessSays(name, result.seen.height, result.verdict)]
 
-    def failed(self, name: str, key: Key, fault: NodeFault) -> None:
-        """An endpoint did not answer a question of ours."""
+    def failed(self, name: str, key: Key, fault: NodeFault) -> bool:
+        """An endpoint did not answer a question of ours; whether it waits before the same is asked again.
+
+        Not so where it is to vouch: the tipset that is held for it has to be asked about at once.
+        """
         kind, block = key
         if kind == "vouch":
             self._quorum.vouched(name, str(block), None)
         elif kind == KIND:
             self.rereads.failed(name, str(block), fault)
+        return kind != "vouch"
 
     def gone(self, name: str) -> None:
         """An endpoint is lost."""

@@ -6,10 +6,15 @@ from collections.abc import Iterable, Sequence
 from streams.chain import FINALITY_EPOCHS, Case, Extends, Fork, Gap, Known, Link, Published, Tail, reconcile
 from streams.endpoints import Target
 from streams.errors import NodeFault
+from streams.events import OutOfReach, Skipped
 from streams.records import Hash
 from streams.tasks import Key
 from streams.wire import HeadChange
 
+ROUNDS = 8
+"""How often the nodes are tried one after the other, before a refusal of theirs that stops everything is believed: about a minute."""
+DEEP_EPOCHS = 60
+"""How far below the head a node is expected to tell everything, unless it is in trouble, which passes."""
 PREFETCH_EPOCHS = 64
 """How far below the known part of a gap tipsets are asked for by height, so that its links need not come one by one."""
 
@@ -37,6 +42,9 @@ class Pursuit:
         self._since: int | None = None
         self._out_of_reach = -1
         self._skipped: set[Hash] = set()
+        self._head_height = -1
+        self._rounds = 0
+        self._gave_up = False
         self._must_rewind = False
 
     def resume(self, published: Iterable[Published], reserved: int | None, since: int | None = None) -> None:
@@ -104,6 +112,7 @@ class Pursuit:
     def published(self, link: Link) -> None:
         """The first of the path is published."""
         self.path.popleft()
+        self._rounds, self._gave_up = 0, False
         self._top = max(self._top, link.height)
         self._skipped = {block for block in self._skipped if (height := self.height_of(block)) is not None and height > link.height}
         self._since = min(link.height, self._since if self._since is not None else link.height)
@@ -150,6 +159,7 @@ class Pursuit:
             NodeFault: the links contradict each other; all are forgotten.
         """
         self.stale = False
+        self._head_height = target.head_height
         try:
             plan = self._reconcile(target)
         except NodeFault:
@@ -175,33 +185,35 @@ class Pursuit:
         floor = max(height - self._look_back_epochs, min(self._since, height) - 1, min(self._out_of_reach, height - 1))
         return reconcile(self._tail, target.hash, self.links, floor, target.key)
 
-    @property
-    def gave_up(self) -> bool:
-        """Whether there are heights that the nodes would not tell of."""
-        return self._out_of_reach >= 0
+    def refused(self, key: Key, reason: str, *, often: bool, told_above: bool) -> list[OutOfReach | Skipped]:
+        """The node refused what the task `key` asked, `often` if it does so again and again: what is left missing for it, if anything.
 
-    def give_up(self, key: Key) -> int | None:
-        """The nodes will not tell what the task `key` asked: leave that height and all below it missing, and say which it is.
-
-        They may be asked beyond their look-back. Only what is final is given up, since nothing in it can change any more; for
-        anything else the answer is None.
+        What is final may lie beyond the nodes' look-back and can not change any more: it is left, with all below it. Of anything
+        else a refusal may pass. It is believed where nothing could be published for it in many rounds, and the node tells what is
+        newer (`told_above`, or it lies deep): a tipset is left out alone then. What is left missing is history's, which asks for it
+        again later.
         """
+        self._rounds += often
+        insisted = self._rounds >= ROUNDS
         kind, block = key
         height = self.gap.below - 1 if kind == "link" and self.gap is not None and self.gap.below is not None else None
         if kind == "tipset":
             height = self.height_of(str(block))
-        head = max((link.height for link in self.links.values()), default=0)
-        if height is None or head - height <= FINALITY_EPOCHS or height <= self._out_of_reach:
-            return None
-        self._out_of_reach = height
-        self.stale = True
-        return height
+        # After the first, what lies just above is not begged for again and again.
+        if height is None or height <= self._out_of_reach or not (often or insisted or self._gave_up):
+            return []
+        depth = self._head_height - height
+        if depth > FINALITY_EPOCHS or (insisted and depth > DEEP_EPOCHS and kind == "link"):
+            self._out_of_reach, self._gave_up, self.stale = height, True, True
+            return [OutOfReach(height)]
+        return [*self.skip(str(block), reason)] if kind == "tipset" and insisted and (told_above or depth > DEEP_EPOCHS) else []
 
-    def skip(self, block: Hash) -> int | None:
-        """Go on without this tipset, which nobody can tell: its height, which stays missing."""
+    def skip(self, block: Hash, reason: str) -> list[Skipped]:
+        """Go on without this tipset, which nobody can tell: its height stays missing."""
         self._skipped.add(block)
         self.path = deque(link for link in self.path if link.hash != block)
-        return self.height_of(block)
+        height = self.height_of(block)
+        return [Skipped(height, reason)] if height is not None else []
 
     def prefetch(self) -> range:
         """The heights inside the gap that are worth asking for by height."""

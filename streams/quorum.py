@@ -39,6 +39,10 @@ class Quorum:
         self._held[assembled.link.hash] = _Held(assembled, own, set(asked))
         return asked
 
+    def __contains__(self, block: Hash) -> bool:
+        """Whether this tipset waits for others."""
+        return block in self._held
+
     def vouched(self, name: str, block: Hash, said: bytes | None) -> None:
         """A node told the digest of a tipset's receipts, None if it would not."""
         held = self._held.get(block)

@@ -4,9 +4,10 @@ import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from functools import partial
+from multiprocessing import Pool
 
 from rich.progress import Progress
 
@@ -37,21 +38,32 @@ def again_in_full(seed: int) -> str:
     return f"python -m tests.simulation --full --seed {seed}"
 
 
-def _many(seeds: range, play_one: Callable[[int], None], command: Callable[[int], str], *, go_on: bool) -> int:
+def _failure(play_one: Callable[[int], None], seed: int) -> str | None:
+    try:
+        play_one(seed)
+    except Exception as error:  # noqa: BLE001 (whatever goes wrong, the seed is what matters)
+        return f"{type(error).__name__}: {str(error)[:300]}"
+    return None
+
+
+def _report(seeds: range, failures: Iterable[str | None], command: Callable[[int], str], *, go_on: bool) -> int:
     failed = played = 0
     started = time.monotonic()
     with Progress(disable=not sys.stderr.isatty()) as progress:
-        for seed in progress.track(seeds, description="histories"):
+        for seed, failure in zip(seeds, progress.track(failures, total=len(seeds), description="histories"), strict=True):
             played += 1
-            try:
-                play_one(seed)
-            except Exception as error:  # noqa: BLE001 (whatever goes wrong, the seed is what matters)
+            if failure is not None:
                 failed += 1
-                print(f"seed {seed}: {type(error).__name__}: {str(error)[:300]}\n  {command(seed)}", flush=True)
+                print(f"seed {seed}: {failure}\n  {command(seed)}", flush=True)
                 if not go_on:
                     break
     print(f"{played} histories in {time.monotonic() - started:.0f} s, {failed} with differences")
     return int(failed > 0)
+
+
+def _on_every_core(seeds: range, *, go_on: bool) -> int:
+    with Pool() as pool:
+        return _report(seeds, pool.imap(partial(_failure, play), seeds), again, go_on=go_on)
 
 
 def _in_full(seeds: range, *, go_on: bool) -> int:
@@ -62,7 +74,7 @@ def _in_full(seeds: range, *, go_on: bool) -> int:
         def play_one(seed: int) -> None:
             asyncio.run(full.play(seed, broker if seed % 2 else None))
 
-        return _many(seeds, play_one, again_in_full, go_on=go_on)
+        return _report(seeds, map(partial(_failure, play_one), seeds), again_in_full, go_on=go_on)
 
 
 def main() -> int:
@@ -78,7 +90,9 @@ def main() -> int:
     seeds = range(given.first, given.first + given.count) if given.seed is None else range(given.seed, given.seed + 1)
     if given.full:
         return _in_full(seeds, go_on=given.go_on)
-    return _many(seeds, partial(play, trace=given.trace and given.seed is not None), again, go_on=given.go_on)
+    if given.seed is None:
+        return _on_every_core(seeds, go_on=given.go_on)
+    return _report(seeds, [_failure(partial(play, trace=given.trace), given.seed)], again, go_on=given.go_on)
 
 
 if __name__ == "__main__":

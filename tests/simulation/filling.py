@@ -59,4 +59,7 @@ class Filling:
             return None
         reached = self._walks.out_of_reach
         floor = max(tip.height - depth + 1, 0, reached + 1 if reached is not None else 0)
-        return answered(newest_hole(cast("Store", self._world.store), floor, tip.height))
+        hole = answered(newest_hole(cast("Store", self._world.store), floor, tip.height, (), self._walks.passed_over))
+        if hole is None:
+            self._walks.nothing_else(now)
+        return hole

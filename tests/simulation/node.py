@@ -72,6 +72,8 @@ class Node:
     """How deep a tipset of a node with eth methods alone may lie and be told without its logs."""
     told_late: set[str] = field(default_factory=set)
     """The tipsets that it told so."""
+    broken: float = 0.0
+    """The share of tipsets whose receipts it refuses, the same ones each time."""
     down: bool = False
     mute: bool = False
     silent: bool = False
@@ -216,6 +218,8 @@ class Node:
 
     def _eth_getblockreceipts(self, block: str) -> list[dict[str, Any]]:
         tip = self._tip(block)
+        if self.broken and int(tip.hash[-6:], 16) < self.broken * 2**24:
+            raise No(-32000, "failed to load events")
         near = self.head.height - tip.height <= self.near_epochs
         if (self.native or near) and self.rng.random() < self.faults.late_logs:
             self.late.setdefault(tip.hash, self.now + self.rng.choice([1.0, 3.0, 60.0] if self.native else [3.0, 60.0, 300.0]))

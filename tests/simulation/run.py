@@ -28,6 +28,8 @@ EPOCH_SECONDS = 30.0
 RESERVED_EPOCHS = 256
 START_SECONDS = 1.7e9
 PARTITIONS = 3
+BROKEN = 0.25
+"""In how many of the histories nodes refuse some tipsets again and again."""
 READ_AGAIN = 0.3
 """In how many of the histories tipsets are read again."""
 NEAR_EPOCHS = 10
@@ -424,6 +426,8 @@ class Simulation:
             depth = apart.choice([0, 2, 5, 10])
             policy = replace(options.policy, reread_depth_epochs=depth, reread_final_epochs=depth + apart.choice([3, 15, 30]))
             self.options = options = replace(options, policy=policy)
+        of_broken = random.Random(f"{seed} broken")
+        self.broken = of_broken.choice([0.01, 0.05, 0.3]) if of_broken.random() < BROKEN else 0.0
         self.excused_below = 0
         """Heights whose last read was before the world was calm."""
         self.loop = Loop()
@@ -453,6 +457,7 @@ class Simulation:
         node.near_epochs = NEAR_EPOCHS if self.reads_again else -1
         if self.reads_again and not native:
             node.faults.late_logs = self.late_logs
+        node.broken = self.broken
         return node
 
     def _nulls(self) -> int:
@@ -624,7 +629,7 @@ class Simulation:
         self.calm = self.fills = True
         self.redis_away = False
         for node in self.nodes.values():
-            node.faults, node.down, node.mute, node.silent, node.late = Faults(), False, False, False, {}
+            node.faults, node.down, node.mute, node.silent, node.late, node.broken = Faults(), False, False, False, {}, 0.0
         self.process = self.process or Process(self)
         self.excused_below = self.chain.head.height - self.options.policy.reread_final_epochs
         self._go_on(8)

@@ -7,7 +7,8 @@ import pytest
 from streams.chain import FINALITY_EPOCHS, Gap, Link, Published
 from streams.endpoints import Target
 from streams.errors import NodeFault
-from streams.pursuit import PREFETCH_EPOCHS, Pursuit
+from streams.events import OutOfReach, Skipped
+from streams.pursuit import PREFETCH_EPOCHS, ROUNDS, Pursuit
 from streams.wire import BlockHeader, Cid, HeadChange, Tipset
 from tests.node.world import Tip, World
 
@@ -239,25 +240,64 @@ def test_a_resume_forgets_the_plan() -> None:
     assert one.stale
 
 
-def test_only_what_is_final_is_given_up() -> None:
-    """A height that nobody tells stays missing with all below it; what may still change is asked for again and again."""
+def test_what_is_final_is_given_up_when_it_is_refused() -> None:
+    """A height that nobody tells stays missing with all below it; what may still change is asked for again."""
     _, tips = world(*[0] * 1200)
     one = pursuit(tips[101:], look_back_epochs=5000)
     one.resume(published(*tips[1:50]), None)
     one.replan(target(tips[1200]))
-    assert not pursuit([]).gave_up
-    assert one.give_up(("link", tips[100].hash)) == 100
-    assert one.gave_up
-    assert one.give_up(("link", tips[100].hash)) is None
+    head = 1201
+    final, recent = tips[head - FINALITY_EPOCHS - 1], tips[head - FINALITY_EPOCHS]
+    assert one.refused(("link", tips[100].hash), "no", often=False, told_above=False) == []
+    assert one.refused(("link", tips[100].hash), "no", often=True, told_above=False) == [OutOfReach(100)]
+    assert one.refused(("link", tips[100].hash), "no", often=True, told_above=False) == []
     one.replan(target(tips[1200]))
     assert heights(one)[0] == 101
-    final, recent = tips[1200 - FINALITY_EPOCHS - 1], tips[1200 - FINALITY_EPOCHS]
-    assert one.give_up(("tipset", recent.hash)) is None
-    assert one.give_up(("tipset", "0x" + "99" * 32)) is None
-    assert one.give_up(("tipset", final.hash)) == final.height
+    assert one.refused(("tipset", recent.hash), "no", often=True, told_above=False) == []
+    assert one.refused(("tipset", "0x" + "99" * 32), "no", often=True, told_above=False) == []
+    assert one.refused(("tipset", final.hash), "no", often=False, told_above=False) == [OutOfReach(final.height)]
     one.replan(target(tips[1200]))
     assert heights(one)[0] == recent.height
-    assert one.give_up(("latest", 0)) is None
+    assert one.refused(("latest", 0), "no", often=True, told_above=False) == []
+
+
+def test_once_something_is_published_every_refusal_may_pass_again() -> None:
+    """A limit that was met once says nothing of the next outage."""
+    _, tips = world(*[0] * 1200)
+    one = pursuit(tips[1:], look_back_epochs=5000)
+    one.resume(published(tips[1]), None)
+    one.replan(target(tips[1200]))
+    assert one.refused(("tipset", tips[2].hash), "no", often=True, told_above=False) == [OutOfReach(2)]
+    one.replan(target(tips[1200]))
+    one.published(one.links[tips[3].hash])
+    assert one.refused(("tipset", tips[4].hash), "no", often=False, told_above=False) == []
+
+
+@pytest.mark.parametrize("kind", ["link", "tipset"])
+def test_what_is_refused_in_round_after_round_is_left_missing(kind: str) -> None:
+    """Though it is not final: a tipset alone, a link with all below it, since what is there can not be known."""
+    _, tips = world(*[0] * 140)
+    one = pursuit(tips[21:] if kind == "link" else tips[1:], look_back_epochs=5000)
+    one.resume(published(*tips[1:11]), None)
+    one.replan(target(tips[140]))
+    key = (kind, tips[20 if kind == "link" else 11].hash)
+    said = [one.refused(key, "no", often=True, told_above=False) for _ in range(ROUNDS)]
+    assert said == [[]] * (ROUNDS - 1) + [[OutOfReach(20) if kind == "link" else Skipped(11, "no")]]
+    one.replan(target(tips[140]))
+    assert heights(one)[0] == (21 if kind == "link" else 12)
+
+
+@pytest.mark.parametrize("told_above", [True, False])
+def test_near_the_head_only_one_that_is_passed_by_is_left_out(told_above: bool) -> None:
+    """A node that tells nothing newer either is in trouble: what it refuses is waited for."""
+    _, tips = world(*[0] * 40)
+    one = pursuit(tips[1:], look_back_epochs=5000)
+    one.resume(published(*tips[1:11]), None)
+    one.replan(target(tips[40]))
+    for _ in range(ROUNDS - 1):
+        assert one.refused(("tipset", tips[11].hash), "no", often=True, told_above=told_above) == []
+    said = one.refused(("tipset", tips[11].hash), "no", often=True, told_above=told_above)
+    assert said == ([Skipped(11, "no")] if told_above else [])
 
 
 def test_links_are_bounded() -> None:
