@@ -70,7 +70,7 @@ async def _filled(store: Store, epochs: int, following: asyncio.Task[None], tell
         with suppress(StoreFault):
             reading = (await store.snapshot()).streams.get("tipsets")
             head = reading.head if reading is not None else None
-            left = await missing(store, head - epochs + 1, head) if head is not None else epochs
+            left = len(await missing(store, head - epochs + 1, head)) if head is not None else epochs
         if time.monotonic() > told_at + 5:
             told_at = time.monotonic()
             tell(f"{epochs - left:,} of {epochs:,} epochs")

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 from redis.asyncio import Redis
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
 
 from processors.filling import kept_epochs
 from processors.ledger import missing
 from processors.parts import url_of
 from processors.run import run
 from processors.store import Store, networks
-from processors.wanted import SILENT_SECONDS, Wanted
+from processors.wanted import SILENT_SECONDS, Progress, Wanted
 from streams.errors import StoreFault, UsageError
 from streams.settings import Settings
 from streams.values import Listen
@@ -103,31 +104,47 @@ async def _have_filled(url: str, settings: Settings, span: Span, *, wait: bool) 
             raise UsageError(f"--from: {first} is above the newest tipset, {said.tip}")
         await Wanted(redis, network).want(max(first, 0))
         if wait:
-            await _watch(redis, network, max(first, 0), min(span.last if span.last is not None else said.tip, said.tip))
+            last = min(span.last if span.last is not None else said.tip, said.tip)
+            await _watch(redis, network, max(first, 0), last, kept_epochs(settings))
 
 
-async def _watch(redis: Redis, network: str, first: int, last: int) -> None:
-    """Show how much is left, until nothing is."""
+async def _watch(redis: Redis, network: str, first: int, last: int, kept: int) -> None:
+    """Show how much is left, until nothing is; what moves out of what is `kept` while the head goes on is not waited for."""
     console = Console(stderr=True)
     store, wanted, asked_at = Store(redis, network), Wanted(redis, network), time.time()
-    left = total = await missing(store, first, last)
+    left = await missing(store, first, last)
+    total = len(left)
     columns = (TextColumn("epochs {task.fields[first]} to {task.fields[last]}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
-        with Progress(*columns, console=console) as bar:
+        with Bars(*columns, console=console) as bar:
             task = bar.add_task("", total=total, first=first, last=last)
             while left:
                 await asyncio.sleep(POLL_SECONDS)
-                left = await missing(store, first, last)
-                bar.update(task, completed=total - left)
                 said = await wanted.progress()
-                if said is None or time.time() - said.seen_at > SILENT_SECONDS:
-                    raise StoreFault(f"the follower stopped with {left} epochs left: the same command goes on from there")
-                reach = said.out_of_reach if said.seen_at > asked_at + HEARD_SECONDS else None
-                if reach is not None and reach >= first and not await missing(store, min(reach + 1, last + 1), last):
-                    raise StoreFault(
-                        f"no node tells of epoch {reach} and those below: {left} epochs stay missing; name a node with more history"
-                    )
+                first = max(first, said.tip - kept) if said is not None else first
+                left = await missing(store, first, last)
+                bar.update(task, completed=total - len(left), first=first)
+                if left and (said is None or time.time() - said.seen_at > SILENT_SECONDS):
+                    raise StoreFault(f"the follower stopped with {len(left)} epochs left: the same command goes on from there")
+                if said is not None and said.seen_at > asked_at + HEARD_SECONDS:
+                    _expect(left, said)
     except asyncio.CancelledError:
-        console.print(f"stopped with {left} of {total} epochs left: the same command goes on from there")
+        console.print(f"stopped with {len(left)} of {total} epochs left: the same command goes on from there")
         raise
     console.print(f"epochs {first} to {last} are complete")
+
+
+def _expect(left: list[int], said: Progress) -> None:
+    """Go on waiting for what is `left`, newest first, unless no node tells any of it.
+
+    Raises:
+        StoreFault: none does.
+    """
+    told = [height for height in left if height not in said.passed_over and (said.out_of_reach is None or height > said.out_of_reach)]
+    if not left or told:
+        return
+    if said.out_of_reach is not None and left[-1] <= said.out_of_reach:
+        reason = f"no node tells of epoch {said.out_of_reach} and those below"
+    else:
+        reason = f"no node tells of epoch {left[0]}" + (" and others" if len(left) > 1 else "")
+    raise StoreFault(f"{reason}: {len(left)} epochs stay missing; name a node with more history")

@@ -23,7 +23,7 @@ POLL_SECONDS = 1.0
 SETTLING_SECONDS = 15.0
 """How long what a walk published may take to its registers before it is taken for lost."""
 OUT_OF_REACH_SECONDS = 600.0
-"""How long heights are left alone that no node would tell of."""
+"""How long heights are left alone that no node would tell of; those that were passed over, longer while there are other holes."""
 MARGIN_EPOCHS = 30
 """Nothing so close to being forgotten is filled any more."""
 
@@ -48,7 +48,7 @@ def kept_epochs(settings: Settings) -> int:
 
 
 class Walks:
-    """What is remembered of the walks of one follower: the last one given, and where no node would go further."""
+    """What is remembered of the walks of one follower: the last one given, what they passed over, and where no node would go further."""
 
     def __init__(self, history: History) -> None:
         self._history = history
@@ -56,9 +56,11 @@ class Walks:
         self._finished = 0
         self._finished_at = 0.0
         self._reach: tuple[int, float] | None = None
+        self._passed_over: dict[int, float] = {}
 
     def ended(self, now: float) -> bool:
         """Whether a walk came to its end since this was asked last."""
+        self._passed_over |= dict.fromkeys(self._history.take_passed_over(), now + OUT_OF_REACH_SECONDS)
         if (reached := self._history.take_out_of_reach()) is not None:
             self._reach = (reached, now + OUT_OF_REACH_SECONDS)
         elif self._reach is not None and now > self._reach[1]:
@@ -73,9 +75,19 @@ class Walks:
         """The height that no node would tell of, left alone for a while with all below it."""
         return self._reach[0] if self._reach is not None else None
 
+    @property
+    def passed_over(self) -> frozenset[int]:
+        """Heights that no node would tell of though it tells of those below, left alone for a while."""
+        return frozenset(self._passed_over)
+
     def hope(self) -> None:
         """What was out of reach may be within it: somebody wishes for more, maybe of another node."""
         self._reach = None
+        self._passed_over.clear()
+
+    def nothing_else(self, now: float) -> None:
+        """There is no other hole: what was passed over a while ago is tried again."""
+        self._passed_over = {height: until for height, until in self._passed_over.items() if now <= until}
 
     def is_settling(self, hole: Hole, now: float) -> bool:
         """Whether this was just published and may still be on its way."""
@@ -127,14 +139,16 @@ class Filler:
             return
         if walks.ended(now):
             await wanted.written(self._again)
-        await wanted.tell(Progress(now, tip.height, walks.out_of_reach))
+        await wanted.tell(Progress(now, tip.height, walks.out_of_reach, walks.passed_over))
         if not self._follower.history.idle(now) or not self._follower.caught_up:
             return
         floor, again = await wanted.floor(), await wanted.again()
         if floor is not None and floor != self._wish:
             walks.hope()
         self._wish = floor
-        hole = await newest_hole(store, self._floor(tip.height, floor, again), tip.height, again)
+        hole = await newest_hole(store, self._floor(tip.height, floor, again), tip.height, again, walks.passed_over)
+        if hole is None:
+            walks.nothing_else(now)
         if hole is None and floor is not None:
             await wanted.reached(floor)
         if hole is not None and (again or not walks.is_settling(hole, now)):

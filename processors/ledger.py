@@ -24,20 +24,20 @@ async def downwards(store: Store, floor: int, top: int) -> AsyncIterator[tuple[i
         last = first - 1
 
 
-async def missing(store: Store, floor: int, top: int) -> int:
-    """How many heights from `floor` to `top` are not known."""
-    return sum([1 async for _, state in downwards(store, floor, top) if state == MISSING])
+async def missing(store: Store, floor: int, top: int) -> list[int]:
+    """The heights from `floor` to `top` that some stream does not know, newest first."""
+    return [height async for height, state in downwards(store, floor, top) if state == MISSING]
 
 
-async def newest_hole(store: Store, floor: int, top: int, again: Collection[int] = ()) -> Hole | None:
-    """The newest heights at or above `floor` that are missing, or are to be filled `again`, below a tipset that is held.
+async def newest_hole(store: Store, floor: int, top: int, again: Collection[int] = (), but: Collection[int] = ()) -> Hole | None:
+    """The newest heights at or above `floor` that are missing (`but` for some), or are to be filled `again`, below a tipset that is held.
 
     What is missing above every tipset is not history's: the head brings it.
     """
     above = first = None
     low = floor - 1
     async for height, state in downwards(store, floor, top):
-        wanted = state == MISSING or height in again
+        wanted = (state == MISSING and height not in but) or height in again
         if first is None and above is not None and wanted:
             first = height
         elif first is not None and not wanted:

@@ -18,11 +18,19 @@ _REACHED = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS
 
 
 class Progress(NamedTuple):
-    """What the follower last said: when (Unix time), its newest height, and below which height no node tells anything."""
+    """What the follower last said.
+
+    Attributes:
+        seen_at: when, a Unix time.
+        tip: its newest height.
+        out_of_reach: the height that no node tells, nor any below it.
+        passed_over: heights that no node tells though it tells of those below.
+    """
 
     seen_at: float
     tip: int
     out_of_reach: int | None
+    passed_over: frozenset[int] = frozenset()
 
 
 class Wanted:
@@ -69,7 +77,15 @@ class Wanted:
         """Say that somebody follows, and how far it got."""
         reach = "" if progress.out_of_reach is None else progress.out_of_reach
         with faults():
-            await self._redis.hset(self._progress, mapping={"seen_at": progress.seen_at, "tip": progress.tip, "out_of_reach": reach})
+            await self._redis.hset(
+                self._progress,
+                mapping={
+                    "seen_at": progress.seen_at,
+                    "tip": progress.tip,
+                    "out_of_reach": reach,
+                    "passed_over": " ".join(map(str, progress.passed_over)),
+                },
+            )
 
     async def progress(self) -> Progress | None:
         """What the follower last said, None if there never was one."""
@@ -78,4 +94,5 @@ class Wanted:
         if not found:
             return None
         reach = found[b"out_of_reach"]
-        return Progress(float(found[b"seen_at"]), int(found[b"tip"]), int(reach) if reach else None)
+        passed = frozenset(int(height) for height in found.get(b"passed_over", b"").split())
+        return Progress(float(found[b"seen_at"]), int(found[b"tip"]), int(reach) if reach else None, passed)

@@ -12,6 +12,8 @@ from streams.errors import NodeFault
 from streams.records import Hash
 from streams.wire import Cid, EthHeader, Tipset, tipset_hash
 
+MOST_NULL_ROUNDS = 1_000_000
+"""Between two tipsets: nearly a year of mainnet, weeks of a devnet that stood still. Who tells of more is broken, or lies."""
 FINALITY_EPOCHS = 900
 """Expected Consensus gives up no tipset deeper than this."""
 
@@ -186,23 +188,30 @@ def reconcile(tail: Tail, head: Hash, links: Mapping[Hash, Link], floor: int, ke
         link = links.get(block)
         if link is None:
             return Gap(block, path[-1].parent_key if path else key, path[-1].height if path else None)
-        _check_order(path, link.height)
+        if path:
+            check_order(path[-1], link.height)
         if link.height <= floor and path:
             return _start_above(tail, path)
         path.append(link)
         if link.height <= floor + 1 or link.height == 0:
             return _start_above(tail, path)
         block = link.parent_hash
-    _check_order(path, met)
+    if path:
+        check_order(path[-1], met)
     path.reverse()
     if tip is not None and met == tip.height:
         return Extends(tuple(path)) if path else Known()
     return Fork(met, tuple(path))
 
 
-def _check_order(path: list[Link], below: int) -> None:
-    if path and below >= path[-1].height:
-        raise NodeFault(f"the tipset {path[-1].hash} is said to lie at {path[-1].height}, and its parent at {below}")
+def check_order(link: Link, below: int) -> None:
+    """Whether the tipset can lie where it is said to, with its parent at the height `below`.
+
+    Raises:
+        NodeFault: no higher than that, or further above it than any chain stood still.
+    """
+    if not 0 < link.height - below <= MOST_NULL_ROUNDS:
+        raise NodeFault(f"the tipset {link.hash} is said to lie at {link.height}, and its parent at {below}")
 
 
 def _start_above(tail: Tail, path: list[Link]) -> Case:

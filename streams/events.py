@@ -102,7 +102,7 @@ class Nonsense:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A tipset stays missing, since what a node tells of it is too long to be read."""
+    """A tipset is left out, since what a node tells of it is too long to be read, or is refused again and again."""
 
     height: int
     reason: str

@@ -2,12 +2,12 @@
 
 A `Hole` names the tipset on top of it, which is published already. From there the walk goes down by parent hash; tipsets are
 asked for by height as well, so that the links need not come one by one, but nothing counts before the hash of its child says so.
-Each tipset is published as soon as its parent's height is known, newest first, the tipset on top again before the others: only
-then does it say which heights below it are null.
+Each tipset is published as soon as its parent's height is known, newest first, the tipset on top again before the others where
+heights below it are null: only then does it say so. Else it is left as it was told, by a node that may have known more.
 
 Whatever is published here is an ancestor of a published tipset, which is looked for in the node's chain first. Where that one is
 undone, so is the walk (`rewound`); the shell asks the ledger again, and what is still missing is the next hole. So nothing of a
-walk has to be remembered.
+walk has to be remembered, but for the heights that it passed over, since the node does not tell their tipsets.
 """
 
 from collections import deque
@@ -15,12 +15,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from streams.chain import Link, Published
+from streams.chain import Link, Published, check_order
 from streams.endpoints import Endpoint
 from streams.enrich import Assembled, assemble
 from streams.errors import NodeFault, Oversize, Refusal, Silence
-from streams.events import Event, Incomplete, OutOfReach, Policy, Skipped
+from streams.events import Event, Incomplete, OutOfReach, Policy
 from streams.greeting import fetch_link, fetch_link_at
+from streams.left_out import IN_A_ROW, PATIENCE, LeftOut
 from streams.memory import Memory
 from streams.questions import Question
 from streams.records import Hash
@@ -34,8 +35,6 @@ PAST = frozenset(("past anchor", "past at", "past link", "past tipset"))
 """The kinds of questions of a walk."""
 NEVER_NOTICED = 0.0
 """When a node announced what was fetched afterwards: its latency means nothing."""
-PATIENCE = 3
-"""How many times the node may refuse a question before the walk ends there."""
 STALE_SECONDS = 5.0
 """How long nothing is asked after a hole below a tipset that is undone: the ledger has not heard of it yet."""
 REST_SECONDS = 60.0
@@ -106,6 +105,8 @@ class History:
         """The height that no node would tell of the last time, and nothing below it."""
         self.finished = 0
         """How many walks came to their end."""
+        self._passed_over: set[int] = set()
+        self._left_out = LeftOut()
         self.pace = Pace(2 * policy.concurrency)
         self._retries = Retries(policy.incomplete_retries, policy.incomplete_delay_seconds)
         self._traces, self._traces_of_all = policy.traces, policy.traces_of_history
@@ -123,7 +124,7 @@ class History:
         self._asked: set[int] = set()
         self._running: set[Key] = set()
         self._assembled: dict[Hash, Assembled] = {}
-        self._unreadable: set[Hash] = set()
+        self._left_out.clear()
         self._ended = False
         self._bottom: int | None = None
         self._retries.keep(lambda _: False)
@@ -140,6 +141,13 @@ class History:
             return None
         reached, self._out_of_reach = self._out_of_reach, None
         return reached
+
+    def take_passed_over(self) -> frozenset[int]:
+        """Heights that stay missing though what lies below them is told: tipsets that are left out, and the null rounds below each of them,
+        which only it could tell of; told once.
+        """
+        passed, self._passed_over = frozenset(self._passed_over), set()
+        return passed
 
     @property
     def hole(self) -> Hole | None:
@@ -173,20 +181,19 @@ class History:
 
     def next(self) -> Past | None:
         """The next tipset to publish, None until there is one."""
-        while self._path and self._path[0].hash in self._unreadable and (len(self._path) > 1 or self._ended):
+        while self._path and (len(self._path) > 1 or self._ended):
+            link = self._path[0]
+            if link.hash not in self._assembled and not self._left_out.is_passed(link.hash):
+                return None
             self._child = self._path.popleft()
-            self._out_of_reach = max(self._child.height, -1 if self._out_of_reach is None else self._out_of_reach)
+            parent = self._path[0].height if self._path else self._bottom
+            assembled = self._assembled.pop(link.hash, None)
             if not self._path:
                 self._finish()
-        if not self._path or self._path[0].hash not in self._assembled or not (len(self._path) > 1 or self._ended):
-            return None
-        link = self._path.popleft()
-        parent = self._path[0].height if self._path else self._bottom
-        assembled = self._assembled.pop(link.hash)
-        self._child = link
-        if not self._path:
-            self._finish()
-        return Past(assembled, parent)
+            if assembled is not None:
+                return Past(assembled, parent)
+            self._passed_over.update(range(link.height if parent is None else parent + 1, link.height + 1))
+        return None
 
     def _finish(self) -> None:
         self.finished += self._out_of_reach is None
@@ -213,15 +220,23 @@ class History:
 
     def _further(self, leader: Endpoint, memory: Memory) -> Iterator[Question]:
         above = self._child
+        # What is left out may not keep those below it, which decide over it, from being asked for.
         for place, link in enumerate(self._path):
-            if place >= self.pace.allowed:
+            if place >= self.pace.allowed + IN_A_ROW:
                 break
-            if link.hash not in self._assembled and link.hash not in self._unreadable:
+            if self._left_out.is_alone(link.hash):
+                # Whether the node answers anything at all: only then is its silence about this one.
+                yield ("past at", link.height), partial(fetch_link_at, link.height, link.key if leader.native else ())
+            elif link.hash not in self._assembled and link.hash not in self._left_out and not self._may_stay(link):
                 tracing = self._tracing if self._is_traced(link) else None
                 yield ("past tipset", link.hash), partial(assemble, link, above, memory, native=leader.native, tracing=tracing)
             above = link
-        if not self._ended and len(self._path) < 2 * self.pace.allowed:
+        if not self._ended and len(self._path) < 2 * self.pace.allowed + IN_A_ROW:
             yield from self._downwards(leader)
+
+    def _may_stay(self, link: Link) -> bool:
+        """Whether this is the tipset on top, of which it is not known yet whether it has anything to say."""
+        return self._hole is not None and link.hash == self._hole.above.hash and len(self._path) == 1 and not self._ended
 
     def _is_traced(self, link: Link) -> bool:
         """The tipset on top is published already, with traces maybe, and may not lose them; the others would cost much."""
@@ -250,6 +265,7 @@ class History:
             return []
         self._running.discard(key)
         self.pace.succeeded()
+        self._left_out.heard()
         self._retries.succeeded(key)
         match result:
             case Anchor(link, child):
@@ -262,11 +278,11 @@ class History:
             case Link():
                 self._links[result.hash] = result
             case Assembled():
-                return self._accept(key, result, now)
+                return self._accept(key, result, now) + self._decide(now)
         if isinstance(key[1], int):
             self._asked.add(key[1])
         self._descend()
-        return []
+        return self._decide(now)
 
     def _accept(self, key: Key, assembled: Assembled, now: float) -> list[Event]:
         if assembled.complaint is not None and self._retries.complained(key, now):
@@ -286,12 +302,13 @@ class History:
             link = self._links.pop(lowest.parent_hash, None)
             if link is None:
                 return
-            if link.height >= lowest.height:
-                raise NodeFault(f"the tipset {lowest.hash} is said to lie at {lowest.height}, and its parent at {link.height}")
+            check_order(lowest, link.height)
             if link.height <= self._hole.low:
                 self._ended, self._bottom = True, link.height
             else:
                 self._path.append(link)
+                if lowest.hash == self._hole.above.hash and link.height == lowest.height - 1:
+                    self._child = self._path.popleft()
             self._links = {block: one for block, one in self._links.items() if one.height < link.height}
             self._asked = {height for height in self._asked if height < link.height}
 
@@ -302,36 +319,55 @@ class History:
         self._running.discard(key)
         if is_busy(fault):
             self.pace.limited(now)
-            return []
+            if not isinstance(fault, Silence) or key[0] != "past tipset":
+                return []
+            self._left_out.silent(str(key[1]), str(fault))
+            return self._decide(now)
+        self._left_out.heard()
         if isinstance(key[1], int):
             self._asked.add(key[1])  # its hash will find it
             return []
         if isinstance(fault, Oversize) and key[0] == "past tipset":
-            self._unreadable.add(str(key[1]))
-            return [Skipped(link.height, str(fault)) for link in self._path if link.hash == key[1]]
+            skipped = [self._left_out.too_long(link, str(fault)) for link in self._path if link.hash == key[1]]
+            return [*skipped, *self._decide(now)]
         if self._retries.failed(key, now) < PATIENCE:
             return []
-        return self._give_up(key, fault, now)
+        if key[0] == "past tipset":
+            self._left_out.refused(str(key[1]), str(fault))
+            return self._decide(now)
+        return self._give_up(fault, now)
 
-    def _give_up(self, key: Key, fault: NodeFault, now: float) -> list[Event]:
-        """Leave what `key` asked for, and all below it, missing."""
-        self._rest_until = now + REST_SECONDS
+    def _decide(self, now: float) -> list[Event]:
+        """Leave out what stands alone, and all from the first of many in a row down."""
+        skipped, first = self._left_out.decide(self._path, self._assembled, ended=self._ended)
+        if first is None:
+            return [*skipped]
+        while self._path[-1] is not first:
+            self._path.pop()
+        self._path.pop()
+        self._bottom = first.height
+        return [*skipped, *self._end(first.height, now)]
+
+    def _give_up(self, fault: NodeFault, now: float) -> list[Event]:
+        """Leave all below the lowest link missing."""
         if self._hole is None or not self._path:
+            self._rest_until = now + REST_SECONDS
             self._out_of_reach = self._hole.above.height if self._hole is not None else None
             self._finish()
             return []
-        height = self._path[-1].height - 1
-        if key[0] == "past tipset":
-            while self._path and self._path[-1].hash != key[1]:
-                self._path.pop()
-            height = self._bottom = self._path.pop().height if self._path else height
-        else:
-            self._bottom = None
+        self._bottom = None
+        ended = self._end(self._path[-1].height - 1, now)
+        return [*self._decide(now), *(ended if isinstance(fault, Refusal) else [])]
+
+    def _end(self, height: int, now: float) -> list[Event]:
+        """The walk ends with what is on its way: `height` and what is below stay missing."""
+        self._rest_until = now + REST_SECONDS
         self._ended, self._out_of_reach = True, height
         # The top of the hole alone would say no more than it says already.
-        if not self._path or (self._bottom is None and len(self._path) == 1 and self._path[0].hash == self._hole.above.hash):
+        alone = len(self._path) == 1 and self._hole is not None and self._path[0].hash == self._hole.above.hash
+        if not self._path or (self._bottom is None and alone):
             self._finish()
-        return [OutOfReach(height)] if isinstance(fault, Refusal) else []
+        return [OutOfReach(height)]
 
 
 def fetch_anchor(above: Published, head: tuple[Cid, ...]) -> Fetch[Anchor | None]:

@@ -15,7 +15,7 @@ from streams.recording import load
 from streams.replay import ReplayNode
 from tests.brokers import Broker
 from tests.end_to_end.fleet import APPLYING_SECONDS, Fleet
-from tests.end_to_end.product import BUNDLED, COMMAND, check, product
+from tests.end_to_end.product import BUNDLED, COMMAND, check, free_port, metric, product
 from tests.recount import Recount
 
 HALF_SECONDS = 150.0
@@ -75,7 +75,9 @@ async def test_killed_ten_times_on_the_way(redis: Redis, redis_socket: str) -> N
                 await asyncio.sleep(rng.uniform(2, 4))
                 process.send_signal(signal.SIGKILL)
                 await process.wait()
-        async with product("--node", node.url, *flags):
+        port = free_port()
+        async with product("--node", node.url, *flags, port=port):
+            await metric(port, 'pulse_endpoint_up{endpoint="node1"}', 1)
             await node.finished.wait()
             async with asyncio.timeout(60):
                 while await redis.exists("pulse:{testing}:wanted"):
@@ -86,7 +88,7 @@ async def test_killed_ten_times_on_the_way(redis: Redis, redis_socket: str) -> N
 async def left_at_most(store: Store, top: int, most: int) -> int:
     """Wait until no more heights than that are to be filled below `top`, and answer how many are."""
     async with asyncio.timeout(60):
-        while (left := await missing(store, FIRST_EPOCH, top)) > most:
+        while (left := len(await missing(store, FIRST_EPOCH, top))) > most:
             await asyncio.sleep(0.02)
     return left
 

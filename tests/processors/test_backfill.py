@@ -1,17 +1,21 @@
 """What `backfill` refuses, and whom it finds; that it fills is shown end to end."""
 
+import asyncio
 import time
 
 import pytest
 from redis.asyncio import Redis
 
+from processors import backfill as module
 from processors.backfill import Span, backfill
+from processors.filling import kept_epochs
 from processors.store import Store
 from processors.wanted import Progress, Wanted
 from processors.windows import parse_all
-from streams.errors import UsageError
+from streams.errors import StoreFault, UsageError
 from streams.settings import load
 from tests.processors.strategies import NETWORK
+from tests.processors.test_ledger import hold
 
 
 async def followed(redis: Redis, redis_socket: str) -> dict[str, str]:
@@ -55,3 +59,44 @@ async def test_two_networks_need_a_name(redis: Redis, redis_socket: str) -> None
         await backfill(load(flags), Span(4990, None, None), wait=False)
     await backfill(load({**flags, "network": "other"}), Span(4990, None, None), wait=False)
     assert await Wanted(redis, "other").floor() == 4990
+
+
+@pytest.mark.parametrize(
+    "reach,passed,reason",
+    [
+        (None, {4997, 4998}, "no node tells of epoch 4998 and others: 2 epochs stay missing"),
+        (4997, {4998}, "no node tells of epoch 4997 and those below: 2 epochs stay missing"),
+        (4998, set(), "no node tells of epoch 4998 and those below: 2 epochs stay missing"),
+    ],
+)
+async def test_ends_where_no_node_tells_what_is_left(
+    redis: Redis, redis_socket: str, monkeypatch: pytest.MonkeyPatch, reach: int | None, passed: set[int], reason: str
+) -> None:
+    """Be it out of reach, passed over, or some of both; while one height is neither, it waits."""
+    monkeypatch.setattr(module, "HEARD_SECONDS", -10.0)
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.05)
+    settings = load(await followed(redis, redis_socket))
+    store, wanted = Store(redis, NETWORK), Wanted(redis, NETWORK)
+    await hold(store, 4996, None, 1)
+    await hold(store, 5000, None, 2)
+    await wanted.tell(Progress(time.time(), 5000, reach, frozenset(passed)))
+    task = asyncio.create_task(backfill(settings, Span(4996, None, None), wait=True))
+    await asyncio.sleep(0.5)
+    assert not task.done()
+    await hold(store, 5000, 4998, 3)
+    with pytest.raises(StoreFault, match=reason):
+        await asyncio.wait_for(task, 5)
+
+
+async def test_what_is_kept_no_more_is_not_waited_for(redis: Redis, redis_socket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lowest height that may be named is out of what is kept when the head goes on."""
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.05)
+    settings = load(await followed(redis, redis_socket))
+    store, wanted, lowest = Store(redis, NETWORK), Wanted(redis, NETWORK), 5000 - kept_epochs(settings)
+    await hold(store, lowest + 1, None, 1)
+    await hold(store, 5000, lowest + 1, 2)
+    task = asyncio.create_task(backfill(settings, Span(lowest, None, None), wait=True))
+    await asyncio.sleep(0.5)
+    assert not task.done()
+    await wanted.tell(Progress(time.time(), 5001, None))
+    await asyncio.wait_for(task, 5)

@@ -24,7 +24,7 @@ from streams.metrics import ProcessMetrics
 from streams.settings import Settings, load
 from tests.node.server import Server
 from tests.node.world import Node, World
-from tests.streams.test_history import Filled
+from tests.streams.test_history import Filled, Withholding
 
 NETWORK = "testworld"
 
@@ -69,7 +69,7 @@ async def test_a_start_fills_the_longest_window_and_a_wish_more(redis: Redis) ->
     await store.configure(parse_all(["60e"]))
     async with Server(Node(world)) as server, following(redis, load({"windows": "60e"}), server.url):
         await filled(store, tip.height - 59, tip.height)
-        assert await missing(store, tip.height - 120, tip.height) > 50
+        assert len(await missing(store, tip.height - 120, tip.height)) > 50
         await wanted.want(tip.height - 200)
         await filled(store, tip.height - 200, tip.height)
         async with asyncio.timeout(10):
@@ -84,7 +84,8 @@ async def test_a_start_fills_the_longest_window_and_a_wish_more(redis: Redis) ->
         await asyncio.sleep(0.2)
         after = {one.height: one.sequence for one in await store.tail()}
         assert after[height] > before[height]
-        assert sum(after[one] != before[one] for one in before) == 2
+        above = min(one for one in before if one > height)
+        assert {one for one in before if after[one] != before[one]} == ({height} if above == height + 1 else {height, above})
     said = await wanted.progress()
     assert said is not None
     assert (said.tip, said.out_of_reach) == (tip.height, None)
@@ -107,6 +108,44 @@ def test_what_was_out_of_reach_is_tried_again(hope: bool) -> None:
     assert walks.out_of_reach is None
     walks.ended(OUT_OF_REACH_SECONDS + 2)
     assert walks.out_of_reach is None
+
+
+@pytest.mark.parametrize("hope", [False, True])
+def test_what_was_passed_over_is_tried_again(hope: bool) -> None:
+    """Not as long as there is another hole; after ten minutes, or when somebody wishes for more."""
+    world = World()
+    world.advance(*[0] * 40)
+    node = Withholding(world)
+    node.withheld = frozenset({world.canonical()[20]})
+    one = Filled({"a": node})
+    walks = Walks(one.follower.history)
+    one.settle(20)
+    walks.ended(0.0)
+    walks.nothing_else(OUT_OF_REACH_SECONDS)
+    walks.ended(OUT_OF_REACH_SECONDS + 1)
+    assert (walks.passed_over, walks.out_of_reach) == (frozenset({20}), None)
+    walks.hope() if hope else walks.nothing_else(OUT_OF_REACH_SECONDS + 1)
+    assert walks.passed_over == frozenset()
+
+
+async def test_one_tipset_that_is_refused_does_not_keep_others_missing(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of the window but that one is filled, and a wish below it, however short the time that it is left alone."""
+    monkeypatch.setattr(filling, "OUT_OF_REACH_SECONDS", 0.1)
+    world = World()
+    world.advance(*[0] * 100)
+    node = Withholding(world)
+    node.withheld = frozenset({world.canonical()[90]})
+    store, wanted = Store(redis, NETWORK), Wanted(redis, NETWORK)
+    await store.configure(parse_all(["30e"]))
+    async with Server(node) as server, following(redis, load({"windows": "30e"}), server.url):
+        await filled(store, 70, 89)
+        await filled(store, 91, 99)
+        await wanted.want(60)
+        await filled(store, 60, 89)
+    assert len(await missing(store, 60, 99)) == 1
+    said = await wanted.progress()
+    assert said is not None
+    assert said.out_of_reach is None
 
 
 def test_how_deep_is_bounded_by_windows_and_look_back() -> None:

@@ -33,7 +33,7 @@ async def hold(store: Store, height: int, parent: int | None, sequence: int, *, 
 async def test_a_store_with_one_tipset_lacks_all_below_it(store: Store) -> None:
     """The hole reaches from the tipset down to the floor."""
     await hold(store, 1000, None, 7)
-    assert await missing(store, 990, 1000) == 10
+    assert len(await missing(store, 990, 1000)) == 10
     assert await newest_hole(store, 990, 1000) == Hole(Published(1000, tipset(1000, None, 7).hash), 989)
     assert await newest_hole(store, 1000, 1000) is None
 
@@ -44,7 +44,7 @@ async def test_null_rounds_are_known_and_what_one_stream_lacks_is_not(store: Sto
     await hold(store, 1000, 996, 1)
     await hold(store, 1003, 1000, 2, logs=False)
     await hold(store, 1005, None, 3)
-    assert await missing(store, 997, 1005) == 4
+    assert len(await missing(store, 997, 1005)) == 4
     assert await newest_hole(store, 990, 1005) == Hole(Published(1005, tipset(1005, None, 3).hash), 1000)
     await hold(store, 1005, 1004, 4)
     await hold(store, 1004, 1000, 5)
@@ -52,7 +52,7 @@ async def test_null_rounds_are_known_and_what_one_stream_lacks_is_not(store: Sto
     assert await newest_hole(store, 995, 1005) == Hole(Published(1000, tipset(1000, 996, 1).hash), 994)
     await store.apply(rewind(1003, 1005, 6))
     assert await newest_hole(store, 997, 1005) is None  # above every tipset: the head's
-    assert await missing(store, 997, 1005) == 2
+    assert len(await missing(store, 997, 1005)) == 2
 
 
 async def test_heights_are_filled_again_where_that_is_wanted(store: Store) -> None:
@@ -61,3 +61,17 @@ async def test_heights_are_filled_again_where_that_is_wanted(store: Store) -> No
         await hold(store, height, height - 1, height)
     found = await newest_hole(store, 1000, 1005, again={1002, 1003})
     assert found == Hole(Published(1004, tipset(1004, 1003, 1004).hash), 1001)
+
+
+async def test_what_was_passed_over_is_no_hole(store: Store) -> None:
+    """The next hole below it is; but what is to be filled again is one, whatever was said of it."""
+    await hold(store, 1000, None, 1)
+    await hold(store, 1005, None, 2)
+    await hold(store, 1006, None, 3)
+    above = Published(1005, tipset(1005, None, 2).hash)
+    assert await newest_hole(store, 996, 1006, but={1004}) == Hole(above, 1000)
+    assert await newest_hole(store, 996, 1006, but={1002, 1001}) == Hole(above, 1002)
+    low = Published(1000, tipset(1000, None, 1).hash)
+    assert await newest_hole(store, 996, 1006, but=range(1001, 1005)) == Hole(low, 995)
+    assert await newest_hole(store, 996, 1006, again={1003}, but=range(996, 1005)) == Hole(above, 1002)
+    assert await newest_hole(store, 996, 1006, but=range(996, 1005)) is None

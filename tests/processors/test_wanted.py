@@ -35,7 +35,7 @@ async def test_progress_is_told_and_read(redis: Redis) -> None:
     """What the follower says last is what a command reads."""
     wanted = Wanted(redis, NETWORK)
     assert await wanted.progress() is None
-    for said in (Progress(1.5, 900, None), Progress(2.5, 901, 700)):
+    for said in (Progress(1.5, 900, None), Progress(2.5, 901, 700), Progress(3.5, 902, None, frozenset({5, 800}))):
         await wanted.tell(said)
         assert await wanted.progress() == said
 

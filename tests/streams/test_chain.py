@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.chain import FINALITY_EPOCHS, Case, Extends, Fork, Gap, Known, Link, Published, Tail, held_by_all, reconcile
+from streams.chain import FINALITY_EPOCHS, MOST_NULL_ROUNDS, Case, Extends, Fork, Gap, Known, Link, Published, Tail, held_by_all, reconcile
 from streams.errors import NodeFault
 from streams.wire import BlockHeader, Cid, EthHeader, Tipset, tipset_hash
 
@@ -108,6 +108,17 @@ def test_a_fork_deeper_than_the_tail_undoes_all_that_is_not_final() -> None:
     assert case == Fork(1999 - FINALITY_EPOCHS - 1, tuple(chain[1:]))
     deeper = line(*range(1000, 2010), salt=1)
     assert reconcile(tail, deeper[-1].hash, known(deeper), 1000) == Fork(1000, tuple(deeper[1:]))
+
+
+@pytest.mark.parametrize("nulls, believed", [(MOST_NULL_ROUNDS - 1, True), (MOST_NULL_ROUNDS, False)])
+def test_no_chain_stands_still_for_so_long(nulls: int, believed: bool) -> None:
+    """A tipset far above all others would push everything that is kept out of the windows."""
+    chain = line(5, 6 + nulls)
+    if believed:
+        assert reconcile(tail_of(chain[:1]), chain[1].hash, known(chain), ANYWHERE) == Extends((chain[1],))
+    else:
+        with pytest.raises(NodeFault, match="and its parent at 5"):
+            reconcile(tail_of(chain[:1]), chain[1].hash, known(chain), ANYWHERE)
 
 
 def test_a_parent_is_lower_than_its_child() -> None:

@@ -1,5 +1,6 @@
 """The walk down, in a follower between nodes and registers: whatever happens meanwhile, every height above the floor ends exact."""
 
+import json
 import random
 from collections.abc import Callable
 
@@ -11,8 +12,9 @@ from streams.chain import Published, held_by_all
 from streams.errors import NodeFault, Refusal, Silence
 from streams.events import OutOfReach, Policy, Position, Skipped
 from streams.history import History, Hole, Pace
+from streams.left_out import IN_A_ROW
 from streams.memory import Memory
-from streams.records import Rewind, TipsetRecord, stream_of
+from streams.records import LogsRecord, Rewind, TipsetRecord, stream_of
 from streams.tasks import Answered
 from tests.node.world import Node, World
 from tests.streams.test_follower import EMPTY, Harness, Registers, Talkative
@@ -50,7 +52,11 @@ class Filled(Harness):
         for record in self.taken:
             self.registers.apply(record)
         self.restart()
-        tails = [[Published(*one) for one in self.registers.chain(stream).items()] for stream in lost]
+
+    def restart(self, *, lose: int = 0) -> None:
+        """A new follower goes on from what both streams hold alike."""
+        super().restart(lose=lose)
+        tails = [[Published(*one) for one in self.registers.chain(stream).items()] for stream in ("tipsets", "logs")]
         self.follower.resume(Position(self.incarnation, tuple(held_by_all(tails)), self.reserved, Memory()))
 
     def step(self) -> None:
@@ -62,15 +68,46 @@ class Filled(Harness):
 
 
 class Patient(Filled):
-    """Its shell gives no hole any more once a walk left something out of reach, as the product's does for ten minutes."""
+    """Its shell leaves alone what a walk passed over or found out of reach, as the product's does for ten minutes."""
 
-    reached: int | None = None
+    reached = -1
 
-    def hole(self) -> Hole | None:
-        """The newest hole, but for what is out of reach."""
+    def __init__(self, nodes: dict[str, Node], policy: Policy | None = None) -> None:
+        self.passed_over: set[int] = set()
+        super().__init__(nodes, policy)
+
+    def known(self, height: int) -> bool:
+        """Whether nothing is to be filled at `height`."""
+        self.passed_over |= self.follower.history.take_passed_over()
         reached = self.follower.history.take_out_of_reach()
         self.reached = self.reached if reached is None else reached
-        return super().hole() if self.reached is None else None
+        return super().known(height) or height in self.passed_over or height <= self.reached
+
+    def missing(self) -> list[int]:
+        """What is not held below the newest tipset."""
+        held = [height for height in range(max(self.registers.chain("tipsets"))) if super(Patient, self).known(height)]
+        return sorted({*range(1, max(held))} - {*held})
+
+    def said(self, kind: type[Skipped | OutOfReach]) -> set[int]:
+        """The heights of these events."""
+        return {event.height for event in self.events if isinstance(event, kind)}
+
+
+class Withholding(Node):
+    """Does not tell the receipts of some tipsets: refuses, says nonsense, or says nothing at all."""
+
+    fault: str = "refusal"
+    withheld: frozenset[str] = frozenset()
+
+    def answer(self, frame: bytes) -> list[bytes]:
+        """What a node of the world answers, where it does."""
+        asked = json.loads(frame)
+        if asked["method"] != "eth_getBlockReceipts" or asked["params"][0] not in self.withheld:
+            return super().answer(frame)
+        error = {"code": 1, "message": "failed to load events"}
+        answers: dict[str, dict[str, object]] = {"refusal": {"error": error}, "nonsense": {"result": 5}}
+        said = answers.get(self.fault)
+        return [] if said is None else [json.dumps({"jsonrpc": "2.0", "id": asked["id"], **said}).encode()]
 
 
 def filled(world: World, *, native: bool = True, floor: int = 1, policy: Policy | None = None) -> Filled:
@@ -132,10 +169,42 @@ def test_a_walk_passes_a_tipset_that_is_too_large(native: bool) -> None:
     node.padded = large.hash
     one = Patient({"a": node})
     one.settle(40)
-    chain = one.registers.chain("tipsets")
-    assert [height for height in range(1, max(chain)) if height not in chain] == [large.height]
-    assert {event.height for event in one.events if isinstance(event, Skipped)} == {large.height}
-    assert one.reached == large.height
+    assert one.missing() == [large.height]
+    assert one.said(Skipped) == one.passed_over == {large.height}
+    assert (one.reached, one.said(OutOfReach)) == (-1, set())
+
+
+@pytest.mark.parametrize("fault,seconds", [("refusal", 60), ("nonsense", 60), ("silence", 300)])
+@pytest.mark.parametrize("many", [1, IN_A_ROW - 1])
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_a_walk_passes_what_the_node_does_not_tell(fault: str, seconds: float, many: int, concurrency: int) -> None:
+    """Such tipsets stay missing with the null rounds below them, are told of, and left alone; everything else is filled."""
+    world = World()
+    world.advance(*[0] * 20, 2, *[0] * 20)
+    node = Withholding(world)
+    node.fault = fault
+    left = sorted(height for height in world.canonical() if height > 20)[:many]
+    node.withheld = frozenset(world.canonical()[height] for height in left)
+    one = Patient({"a": node}, Policy(concurrency=concurrency))
+    one.settle(seconds)
+    assert one.missing() == [left[0] - 2, left[0] - 1, *left]
+    assert one.passed_over == set(one.missing())
+    assert one.said(Skipped) == set(left)
+    assert (one.reached, one.said(OutOfReach)) == (-1, set())
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_many_in_a_row_that_are_refused_are_the_end(concurrency: int) -> None:
+    """A node that tells no receipts from some height down is not asked for each: all of it is out of reach, and nothing is left out."""
+    world = World()
+    world.advance(*[0] * 60)
+    node = Withholding(world)
+    node.withheld = frozenset(block for height, block in world.canonical().items() if height <= 40)
+    one = Patient({"a": node}, Policy(concurrency=concurrency))
+    one.settle(120)
+    assert one.missing() == [*range(1, 41)]
+    assert one.said(OutOfReach) == {40}
+    assert (one.reached, one.passed_over, one.said(Skipped)) == (40, set(), set())
 
 
 def test_more_null_rounds_than_are_asked_for_at_once() -> None:
@@ -221,15 +290,31 @@ def test_ends_where_the_node_will_not_go() -> None:
 
 
 def test_the_top_of_the_hole_keeps_what_it_said() -> None:
-    """The tipset that is published again tells the rise of f099 as before, and its parent's height now."""
+    """The tipset that is published again, since null rounds are below it, tells the rise of f099 as before, and its parent's height."""
+    world = World()
+    world.advance(*[0] * 10, 2, 0)
+    one = filled(world)
+    one.settle(20)
+    first, again = [record for record in one.taken if isinstance(record, TipsetRecord) and record.height == 13]
+    assert (first.parent_height, again.parent_height) == (None, 10)
+    assert again.burnt_rise_attofil == first.burnt_rise_attofil is not None
+    assert again.noticed_at == 0.0
+    one.check(world, since=1)
+
+
+def test_a_top_with_nothing_new_to_say_is_left_as_it_was_told() -> None:
+    """Right above its parent, it is not asked for again: the node may have lost its logs since."""
     world = World()
     world.advance(*[0] * 10)
     one = filled(world)
+    while not one.taken:
+        one.step()
+        one.deliver()
+    top = one.taken[0].height
+    one.nodes["a"].lost_logs_of = world.canonical()[top]
     one.settle(20)
-    first, again = [record for record in one.taken if isinstance(record, TipsetRecord) and record.height == 9]
-    assert (first.parent_height, again.parent_height) == (None, 8)
-    assert again.burnt_rise_attofil == first.burnt_rise_attofil is not None
-    assert again.noticed_at == 0.0
+    assert len([record for record in one.taken if isinstance(record, LogsRecord) and record.height == top]) == 1
+    one.check(world, since=1)
 
 
 def test_a_tipset_that_is_no_ancestor_is_left() -> None:
