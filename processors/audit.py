@@ -10,7 +10,8 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from redis.asyncio import Redis
@@ -24,12 +25,13 @@ from processors.readings import Snapshot
 from processors.registry import Registry
 from processors.store import Store, networks
 from processors.wanted import SILENT_SECONDS, Wanted
+from streams.addresses import parse
 from streams.errors import NodeFault, StoreFault, UsageError
 from streams.records import Stream
 from streams.rpc import MAX_FRAME_BYTES
 from streams.settings import Settings
 from streams.values import Node
-from streams.wire import EAM
+from streams.wire import EAM, MASK
 
 BY_CLASS = ("messages", "failed", "gas", "burn")
 TOTALS = ("all_messages", "all_gas", "all_base_fee_burn", "all_over_estimation_burn")
@@ -51,9 +53,21 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What an audit found: figures compared up to `head`, those that differ, heights that are wrong, and heights written again."""
+    """What an audit found.
+
+    Attributes:
+        head: the highest epoch that was compared.
+        lowest: the lowest; where a window reaches further down, nothing is known of what is below.
+        windows: the names of those that were compared.
+        compared: how many figures were.
+        differences: the figures that differ.
+        wrong: the heights that are.
+        repaired: the heights that were written again.
+    """
 
     head: int
+    lowest: int
+    windows: tuple[str, ...]
     compared: int
     differences: tuple[Difference, ...]
     wrong: tuple[int, ...]
@@ -78,6 +92,7 @@ class Asker:
         self._socket = socket
         self._number = 0
         self._code: dict[str, bool] = {}
+        self._names: dict[str, str] = {}
 
     async def ask(self, method: str, *params: Any) -> Any:
         """The result of a call.
@@ -99,6 +114,15 @@ class Asker:
         if address not in self._code:
             self._code[address] = await self.ask("eth_getCode", address, "latest") != _NO_CODE
         return self._code[address]
+
+    async def name_of(self, address: str) -> str:
+        """The `0x` form of the actor's delegated address, if `address` is its masked id and the node tells one; else `address`."""
+        if address.startswith(MASK) and address not in self._names:
+            self._names[address] = address
+            with suppress(NodeFault, UsageError):
+                actor = await self.ask("Filecoin.StateGetActor", f"f0{int(address[len(MASK) :], 16)}", [])
+                self._names[address] = parse(actor.get("DelegatedAddress") or address)
+        return self._names.get(address, address)
 
 
 def burnt(used: int, limit: int, base_fee: int, fee_cap: int) -> tuple[int, int]:
@@ -132,7 +156,7 @@ async def audit(settings: Settings, epochs: int, *, repair: bool) -> Audit:
             return found
         await _write_again(Wanted(redis, network), found.wrong)
         again = await _compare(settings, store, node, epochs)
-        return Audit(again.head, again.compared, again.differences, again.wrong, found.wrong)
+        return replace(again, repaired=found.wrong)
 
 
 async def _only(redis: Redis) -> str:
@@ -162,7 +186,8 @@ async def _compare(settings: Settings, store: Store, node: Node, epochs: int) ->
         raise UsageError("audit: nothing is processed yet")
     windows = {name: one.epochs for name, one in snapshot.streams["tipsets"].windows.items() if one.epochs <= epochs}
     if not windows:
-        raise UsageError("--window: shorter than every configured window")
+        shortest = min(snapshot.streams["tipsets"].windows.values(), key=lambda one: one.epochs).name
+        raise UsageError(f"--window: {epochs} epochs are less than every window that is kept; the shortest is {shortest}")
     chain_id = settings.chain_id or int(snapshot.latest.get("chain_id", 314))
     classifier = Classifier(Registry.load(settings.registry).for_chain(chain_id, snapshot.network))
     known = {address: classifier.classify(one).contract_class for address, one in (await store.load_contracts()).items()}
@@ -177,7 +202,7 @@ async def _compare(settings: Settings, store: Store, node: Node, epochs: int) ->
         compared += len(keys)
         differences += [Difference(name, key, held[key], recounted[key]) for key in keys if held[key] != recounted[key]]
     wrong = [one.height for one in chain if differences and not await _is_right(store, one)]
-    return Audit(head, compared, tuple(differences), tuple(wrong))
+    return Audit(head, floor + 1, tuple(windows), compared, tuple(differences), tuple(wrong))
 
 
 async def _lowest(store: Store, head: int, floor: int) -> int:
@@ -206,11 +231,14 @@ async def _recount(node: Node, block: str, floor: int, class_of: Callable[[str],
             asker = Asker(socket)
             while True:
                 told = await asker.ask("eth_getBlockByHash", block, True)
-                if int(told["number"], 16) <= floor:
+                height = int(told["number"], 16)
+                if found and height >= found[-1].height:
+                    raise NodeFault(f"audit: the node {node.name} says that the parent of {found[-1].height} lies at {height}")
+                if height <= floor:
                     return found
                 found.append(await _count(asker, told, class_of))
                 block = told["parentHash"]
-                if int(told["number"], 16) <= floor + 1:
+                if height <= floor + 1:
                     return found
     except (OSError, WebSocketException, TimeoutError) as error:
         raise NodeFault(f"audit: the node {node.name} can not be read: {error}") from error
@@ -232,10 +260,11 @@ async def _count(asker: Asker, told: dict[str, Any], class_of: Callable[[str], s
         creates = to in {"", EAM}
         contract = (receipt.get("contractAddress") or "").lower() * worked if creates else to
         if creates or await asker.is_contract(to):
+            contract = await asker.name_of(contract)
             name = class_of(contract)
             for figure, value in zip(BY_CLASS, (1, not worked, used, of_base_fee + of_over_estimation), strict=True):
                 counted.sums[f"{figure}:{name}"] += value
-            counted.senders.setdefault(name, set()).add(transaction["from"].lower())
+            counted.senders.setdefault(name, set()).add(await asker.name_of(transaction["from"].lower()))
             counted.contracts |= {contract} - {""}
     return counted
 

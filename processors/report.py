@@ -178,6 +178,6 @@ def print_audit(outcome: Audit, *, as_json: bool) -> None:
     for height in outcome.wrong:
         console.print(f"epoch {height} is wrong: fvm-pulse audit --repair has it written again")
     if not outcome.differences:
-        console.print(
-            f"all {outcome.compared} figures up to epoch {outcome.head} equal the recount; epochs written again: {len(outcome.repaired)}"
-        )
+        where = f"window{'s' * (len(outcome.windows) > 1)} {', '.join(outcome.windows)}, epochs {outcome.lowest} to {outcome.head}"
+        again = f"; epochs written again: {len(outcome.repaired)}" if outcome.repaired else ""
+        console.print(f"all {outcome.compared} figures equal the recount: {where}{again}")

@@ -7,8 +7,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from processors.audit import Audit
 from processors.doctor import Finding
-from processors.report import fetch, print_findings, print_indicators
+from processors.report import fetch, print_audit, print_findings, print_indicators
 from streams.errors import StoreFault
 from streams.listening import Door
 from streams.values import Listen
@@ -126,3 +127,17 @@ def test_findings_with_advice(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert "height 5" in printed
     assert "→ use another node" in printed
+
+
+@pytest.mark.parametrize(
+    "windows, repaired, said", [(("1h",), (), "window 1h, epochs 7 to 9"), (("1h", "24h"), (8,), "epochs written again: 1")]
+)
+def test_an_audit_says_what_it_compared(
+    windows: tuple[str, ...], repaired: tuple[int, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Which windows, and which epochs were known of them; what was written again only where anything was."""
+    print_audit(Audit(9, 7, windows, 32, (), (), repaired), as_json=False)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "all 32 figures equal the recount" in shown
+    assert said in shown
+    assert ("written again" in shown) == bool(repaired)
