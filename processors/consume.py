@@ -277,11 +277,18 @@ class TopicAgents:
             await self._stop()
 
     async def _stop(self) -> None:
-        """Whatever the brokers do, this ends."""
+        """Whatever the brokers do, this ends. Who is cancelled meanwhile waits for it: Faust would leave off halfway."""
         self._app.leave_by = time.monotonic() + self._stopping_seconds
-        # Faust takes a cancellation while it stops for its own.
-        with cancellable(), contextlib.suppress(KafkaError, OSError):
-            await self._app.stop()
+        stopping, cancelled = asyncio.create_task(self._app.stop()), False
+        while not stopping.done():
+            try:
+                await asyncio.wait([stopping])
+            except asyncio.CancelledError:
+                cancelled = True
+        with contextlib.suppress(KafkaError, OSError):
+            stopping.result()
+        if cancelled:
+            raise asyncio.CancelledError
         if time.monotonic() > self._app.leave_by:
             log.warning("Kafka does not answer, leaving its group all the same", waited_seconds=self._stopping_seconds)
 

@@ -96,7 +96,8 @@ class LocalSink:
             "following",
             network=network,
             incarnation=position.incarnation,
-            processed=len(position.published),
+            tipsets_held=len(position.published),
+            newest=max((one.height for one in position.published), default=None),
             declared_pools=len(economy.pools),
         )
         return position

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import heapq
+import os
 import random
 import shutil
 import signal
@@ -141,7 +142,10 @@ class Processes:
         log = self._log.with_name(f"{self._log.name}-{len(self._said)}-{command}")
         with log.open("wb") as said:
             process = await asyncio.create_subprocess_exec(
-                *(COMMAND, command, "--listen", "127.0.0.1:0", *self._flags, *flags), stdout=said, stderr=said
+                *(COMMAND, command, "--listen", "127.0.0.1:0", *self._flags, *flags),
+                stdout=said,
+                stderr=said,
+                env=os.environ | {"PYTHONFAULTHANDLER": "1"},
             )
         self._running.append(process)
         self._said[process] = log
@@ -182,7 +186,12 @@ class Processes:
         """As an operator ends it; one that only begins knows nothing better than to die of the signal."""
         begun = self._said[process].stat().st_size > 0
         process.send_signal(signal.SIGTERM)
-        code = await asyncio.wait_for(process.wait(), STOPPING_SECONDS)
+        try:
+            code = await asyncio.wait_for(process.wait(), STOPPING_SECONDS)
+        except TimeoutError:
+            process.send_signal(signal.SIGABRT)  # it says where it hangs
+            await process.wait()
+            raise AssertionError(f"{self._said[process].name} did not stop within {STOPPING_SECONDS:.0f} s") from None
         self._running.remove(process)
         assert code == 0 or (code == -signal.SIGTERM and not begun), f"stopped with exit code {code}: see {self._said[process]}"
 

@@ -167,6 +167,28 @@ async def test_ends_although_the_group_waits_for_another(kafka: Broker, capfd: p
         await third
 
 
+async def test_who_is_told_to_end_while_it_ends_leaves_nothing_behind(kafka: Broker) -> None:
+    """As a worker that is stopped while it begins anew, since Redis is not what it was."""
+    await fill(kafka, "twice", [])
+    tasks, threads = asyncio.all_tasks(), threading.active_count()
+    working, leaving_off = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        async with TopicAgents(kafka.brokers, "twice", "tests", ["here", "there"], ignore).running():
+            working.set()
+            await leaving_off.wait()
+
+    task = asyncio.create_task(work())
+    await asyncio.wait_for(working.wait(), 30)
+    leaving_off.set()
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task], timeout=15)
+    assert task.cancelled()
+    assert asyncio.all_tasks() <= tasks
+    assert threading.active_count() <= threads
+
+
 async def test_dead_letters_say_why(kafka: Broker) -> None:
     """The record as it came, and where it came from, in a topic of their own."""
     await fill(kafka, "dead", [])
