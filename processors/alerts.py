@@ -291,12 +291,15 @@ TRUTH = (
         summary="Computed burn and f099 disagree where they used to agree.",
         description="{{ $labels.network }}: {{ $value | humanize }} attoFIL are not explained over the shortest window.",
     ),
+    _counted(
+        "FvmTipsetsSkipped", "pulse_skipped_tipsets_total", "network", "Tipsets are left out: no node tells them.", "{{ $labels.network }}"
+    ),
     _counted("FvmDeadLetters", "pulse_dead_letters_total", "job, stream", "Records could not be applied.", "stream {{ $labels.stream }}"),
     _counted(
         "FvmIncompleteReceipts",
         "pulse_incomplete_receipts_total",
         "network",
-        "Receipts of tipsets are incomplete.",
+        "Receipts, logs or code of contracts are incomplete.",
         "{{ $labels.network }}",
     ),
     _counted(

@@ -43,7 +43,9 @@ OPTIONS: dict[str, Any] = {
     "config": Annotated[Path | None, typer.Option(metavar="FILE", help="Settings file (default: fvm-pulse.toml, if there).")],
     "listen": Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where to serve HTTP (default: 127.0.0.1:9464).")],
     "data_dir": Annotated[str | None, typer.Option(metavar="DIR", help="Where the private Redis keeps its data.")],
-    "redis_url": Annotated[str | None, typer.Option(metavar="URL", help="A Redis of your own (default: a private one).")],
+    "redis_url": Annotated[
+        str | None, typer.Option(metavar="URL", help="The Redis to use (left out: a private one, where the command can do with that).")
+    ],
     "windows": Annotated[str | None, typer.Option(metavar="LIST", help="Windows, such as 20e,1h,7d (default: 1h,24h,7d,30d).")],
     "chain_id": Annotated[str | None, typer.Option(metavar="ID", help="Refuse nodes of another chain.")],
     "network": Annotated[str | None, typer.Option(metavar="NAME", help="The network label (default: what the node says).")],
@@ -260,13 +262,19 @@ def backfill(
     _serve(settings, lambda settings: backfill(settings, span, wait=wait))
 
 
-@_command("node config data_dir redis_url kafka_brokers topic_prefix consumer_group chain_id")
+@_command("node config data_dir redis_url kafka_brokers topic_prefix consumer_group chain_id windows registry preset")
 def doctor(context: typer.Context) -> None:
     """Check nodes, Redis, and Kafka where its brokers are given; say what to do about each failure."""
     settings = _settings(context)
     from processors import report
+    from processors.catalogue import INDICATORS
     from processors.doctor import Finding, examine
     from processors.doctor_kafka import check_kafka
+    from processors.registry import Registry
+    from processors.thresholds import watches
+
+    watches(INDICATORS, settings.preset, settings.thresholds)
+    Registry.load(settings.registry)
 
     async def check() -> list[Finding]:
         with_kafka = "kafka_brokers" in settings.model_fields_set

@@ -120,7 +120,7 @@ async def _reached(redis: Redis, url: str) -> None:
                 advice = "give the user and the password that it wants, as in redis://USER:PASSWORD@HOST"
                 raise UsageError(f"redis_url: {url} refuses us ({error}): {advice}") from error
             if time.monotonic() > deadline:
-                advice = "start a Redis there, name another, or give none for a private one"
+                advice = "start a Redis there, or name another"
                 raise UsageError(f"redis_url: no Redis answers at {url} ({error}): {advice}") from error
         else:
             return

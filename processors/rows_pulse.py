@@ -33,7 +33,7 @@ TRUTH = (
         labels=("state",),
         samples=s.epochs,
         definition="`processed`, `null` (no tipset) and `missing` (not known), over all that is kept; `incomplete`: those of the longest "
-        "window whose receipts seemed to lack something.",
+        "window that lack receipts, logs or the code of a contract.",
     ),
     Row(
         metric="pulse_burn_unreconciled_attofil",

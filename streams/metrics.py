@@ -51,10 +51,19 @@ class ProcessMetrics:
             registry=registry,
         )
         self.incomplete_receipts = Counter(
-            "pulse_incomplete_receipts_total", "Tipsets whose receipts stayed incomplete after reading again.", network, registry=registry
+            "pulse_incomplete_receipts_total",
+            "Tipsets that stayed incomplete (receipts, logs, code) after reading again.",
+            network,
+            registry=registry,
         )
         self.log_mismatches = Counter(
             "pulse_log_mismatches_total", "Tipsets whose streamed logs differ from their receipts.", network, registry=registry
+        )
+        self.skipped_tipsets = Counter(
+            "pulse_skipped_tipsets_total",
+            "Tipsets that are left out, since the answer about them is too long or refused again and again.",
+            network,
+            registry=registry,
         )
         self.rereads = Counter(
             "pulse_rereads_total",
@@ -109,7 +118,8 @@ class ProcessMetrics:
 
     def announce_network(self, network: str) -> None:
         """Shows the network's series from the start, at 0."""
-        for metric in (self.reorgs, self.reorg_depth_epochs, self.tipset_latency_seconds, self.incomplete_receipts, self.log_mismatches):
+        told_of = (self.incomplete_receipts, self.log_mismatches, self.skipped_tipsets)
+        for metric in (self.reorgs, self.reorg_depth_epochs, self.tipset_latency_seconds, *told_of):
             metric.labels(network)
         for depth, result in product(DEPTHS, REREAD_RESULTS):
             self.rereads.labels(network, depth, result)

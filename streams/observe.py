@@ -68,7 +68,8 @@ class Observer:
                     log.warning("another endpoint holds something else", endpoint=endpoint, height=height, differs=verdict)
             case Dropped(endpoint, reason, refused):
                 metrics.endpoint_up.labels(endpoint).set(0)
-                log.warning("endpoint refused" if refused else "endpoint lost", endpoint=endpoint, reason=reason)
+                told = "endpoint refused" if refused else "endpoint lost" if endpoint in self._seen else "endpoint not reached"
+                log.warning(told, endpoint=endpoint, reason=reason)
             case Nonsense(endpoint, reason):
                 metrics.node_faults.labels(endpoint).inc()
                 log.warning("endpoint said what can not be true", endpoint=endpoint, reason=reason)
@@ -81,7 +82,7 @@ class Observer:
                 metrics.reorg_depth_epochs.labels(network).observe(depth)
             case Incomplete(height, complaint):
                 metrics.incomplete_receipts.labels(network).inc()
-                log.warning("receipts stay incomplete", height=height, reason=complaint)
+                log.warning("a tipset stays incomplete", height=height, reason=complaint)
             case LogMismatch(height):
                 metrics.log_mismatches.labels(network).inc()
                 log.warning("streamed logs and receipts differ", height=height)
@@ -93,6 +94,7 @@ class Observer:
                 (log.debug if probe in self._silent else log.info)("a probe gave no sample", probe=probe, reason=reason)
                 self._silent.add(probe)
             case Skipped(height, reason):
+                metrics.skipped_tipsets.labels(network).inc()
                 log.error("a tipset can not be read, its height stays missing", height=height, reason=reason)
             case OutOfReach(height):
                 log.warning("beyond the node's look-back: this height and those below stay missing", height=height)

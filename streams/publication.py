@@ -46,7 +46,7 @@ class Publication:
             network=network,
             sequence=self._number(2),
             parent_height=parent_height,
-            noticed_at=self._noticed_at.pop(assembled.link.hash, now),
+            noticed_at=min(self._noticed_at.pop(assembled.link.hash, now), now),
         )
         self.queue += (tipset, logs)
         return logs

@@ -44,7 +44,7 @@ class StreamedLogs:
         self._missed: dict[Hash, tuple[int, int]] = {}
         """Published tipsets that were not streamed: height and number of logs."""
         self._unsure: set[Hash] = set()
-        """Tipsets whose logs were first streamed before we listened."""
+        """Tipsets whose logs were first streamed before we listened, or that there was no room for."""
 
     def subscribed(self, endpoint: str) -> None:
         """This endpoint streams its logs from now on; the first one is listened to."""
@@ -67,6 +67,9 @@ class StreamedLogs:
         """A log was streamed, or taken back."""
         block = log.block_hash.lower()
         if endpoint != self._source or block in self._unsure:
+            return
+        if block not in self._covered and len(self._covered) >= WATCHED_TIPSETS:
+            self._unsure.add(block)  # nothing has been published for long: this one is not compared
             return
         seen = self._covered.setdefault(block, Counter())
         identity = (

@@ -33,7 +33,7 @@ def shown_url(url: str) -> str:
         return f"***@{parts.path.rpartition('@')[2]}"  # misspelt: whatever stands there may be a password
     path = "/".join("***" if _KEY_LIKE.fullmatch(segment) else segment for segment in parts.path.split("/"))
     user = "***@" if "@" in parts.netloc else ""
-    separator = "://" if "://" in url else ":"
+    separator = "://" if "://" in url else ":" if parts.scheme else ""
     return f"{parts.scheme}{separator}{user}{host}{path}{'?***' if parts.query else ''}"
 
 

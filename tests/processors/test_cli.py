@@ -98,6 +98,19 @@ def test_doctor_fails_with_advice(tmp_path: Path) -> None:
     assert "planted" not in output
 
 
+@pytest.mark.parametrize(
+    "config, complains",
+    [("[thresholds.nope]\nwarn = 1", "thresholds.nope: no such indicator"), ('registry = "nope.yaml"', "nope.yaml")],
+)
+def test_doctor_refuses_what_run_refuses(tmp_path: Path, config: str, complains: str) -> None:
+    """Thresholds and contracts are looked at before any node is asked."""
+    (tmp_path / "fvm-pulse.toml").write_text(config)
+    code, _, complaint = _run("doctor", "--node", "ws://127.0.0.1:1/rpc/v1", cwd=tmp_path)
+    assert code == 2
+    assert complains in complaint
+    assert complaint.count("\n") == 1
+
+
 @pytest.mark.slow
 def test_replay_shows_the_end_and_keeps_nothing(tmp_path: Path) -> None:
     """The recording runs to its end, the table has every kept window, and no data are left behind."""

@@ -14,6 +14,7 @@ def test_known_series_are_there_from_the_start() -> None:
         'pulse_reorgs_total{network="devnet"} 0.0',
         'pulse_reorg_depth_epochs_bucket{le="900.0",network="devnet"} 0.0',
         'pulse_incomplete_receipts_total{network="devnet"} 0.0',
+        'pulse_skipped_tipsets_total{network="devnet"} 0.0',
         'pulse_dead_letters_total{stream="logs"} 0.0',
         'pulse_endpoint_up{endpoint="node1"} 0.0',
         'pulse_endpoint_reconnects_total{endpoint="node1"} 0.0',

@@ -17,6 +17,7 @@ from streams.events import (
     OutOfReach,
     Reorg,
     Reread,
+    Skipped,
     Sought,
     WitnessSays,
     doubts,
@@ -42,6 +43,7 @@ OF_THE_CHAIN: list[tuple[Event, str, float]] = [
     (Reorg(3), "pulse_reorg_depth_epochs_sum", 3),
     (Incomplete(7, "1 of 2 receipts are missing"), "pulse_incomplete_receipts_total", 1),
     (LogMismatch(7), "pulse_log_mismatches_total", 1),
+    (Skipped(7, "too long"), "pulse_skipped_tipsets_total", 1),
 ]
 
 

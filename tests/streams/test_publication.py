@@ -40,3 +40,13 @@ def test_the_first_notice_counts() -> None:
     tipsets = [record for record in publication.queue if isinstance(record, TipsetRecord)]
     assert [record.noticed_at for record in tipsets] == [50.0, 100.0]
     assert tipsets[0].parent_height is None
+
+
+def test_a_second_read_has_no_notice() -> None:
+    """What is published without a time bears none, also where another node announced it after its first publication."""
+    publication = Publication()
+    publication.notice(assembled(5).link.hash, 50.0)
+    publication.publish("net", assembled(5), Memory(), 4, 100.0)
+    publication.notice(assembled(5).link.hash, 101.0)
+    publication.publish("net", assembled(5), Memory(), 4, 0.0)
+    assert [record.noticed_at for record in publication.queue if isinstance(record, TipsetRecord)] == [50.0, 0.0]

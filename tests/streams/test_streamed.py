@@ -207,6 +207,8 @@ def test_too_many_tipsets_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None
     witness = bounded(monkeypatch, WATCHED_TIPSETS=4)
     for height in range(10, 17):
         witness.covered(height)
+    for height in range(20, 27):
+        witness.logs.notice("a", notice(height, "0x00"))
     assert len(witness.logs._covered) == 4
     witness.publish(10, log(0))
     assert witness.wrong(10) == []
