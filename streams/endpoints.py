@@ -134,11 +134,18 @@ class Endpoints:
         if self.leader is not None:
             self.leader.failures = 0
 
-    def elect(self) -> bool:
-        """Choose the leader: the first live endpoint that is not behind. Returns whether it changed."""
-        live = [one for one in self.all.values() if one.phase is Phase.LIVE and one.target is not None]
-        highest = max((one.target.head_height for one in live if one.target), default=0)
-        chosen = next((one for one in live if one.target and one.target.head_height >= highest - LAG_EPOCHS), None)
+    def elect(self, would_undo: Callable[[Target], bool]) -> bool:
+        """Choose the leader: the first live endpoint that is not behind. Returns whether it changed.
+
+        Args:
+            would_undo: whether what is published goes on above the target. Who leads may say so, since heads go down; who would
+                take over has only not heard of it yet.
+        """
+        live = [(one, one.target) for one in self.all.values() if one.phase is Phase.LIVE and one.target is not None]
+        highest = max((target.head_height for _, target in live), default=0)
+        near = [(one, target) for one, target in live if target.head_height >= highest - LAG_EPOCHS]
+        ready = [one for one, target in near if one is self.leader or not would_undo(target)]
+        chosen = next(iter(ready or [one for one, _ in near]), None)
         changed = chosen is not self.leader
         self.leader = chosen
         return changed

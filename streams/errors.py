@@ -37,7 +37,14 @@ class RegistryError(UsageError):
 
 
 class NodeFault(PulseError):
-    """A node answered something that can not be true, or nothing at all."""
+    """A node answered something that can not be true, or nothing at all.
+
+    Attributes:
+        retryable: whether another try may end better.
+        busy: the node says nothing, or wants to be asked less: it may answer later.
+    """
+
+    busy = False
 
     def __init__(self, message: str, *, retryable: bool = True) -> None:
         super().__init__(message)
@@ -45,16 +52,22 @@ class NodeFault(PulseError):
 
 
 class Refusal(NodeFault):
-    """A node answered a question with an error (`code` is the error's), or ended a subscription; `passing` if it is only busy."""
+    """A node answered a question with an error, or ended a subscription.
 
-    def __init__(self, message: str, *, code: int = 0, passing: bool = False) -> None:
+    Attributes:
+        passing: it may answer the next time, since it is `busy` or for another reason.
+    """
+
+    def __init__(self, message: str, *, busy: bool = False, passing: bool = False) -> None:
         super().__init__(message)
-        self.code = code
+        self.busy = busy
         self.passing = passing
 
 
 class Silence(NodeFault):
     """A node did not answer in time."""
+
+    busy = True
 
 
 class Oversize(NodeFault):

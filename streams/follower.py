@@ -25,7 +25,7 @@ from streams.errors import NodeFault, Oversize, Refusal
 from streams.events import Dropped, Event, Incomplete, Live, LogMismatch, NoSample, Policy, Position, Reorg, doubts
 from streams.greeting import Greeting, greet, latest_link
 from streams.heads import Heads
-from streams.history import NEVER_NOTICED, PAST, History, is_busy
+from streams.history import NEVER_NOTICED, PAST, History
 from streams.memory import Memory
 from streams.others import KINDS, Asked, Others
 from streams.publication import Publication
@@ -323,7 +323,7 @@ class Follower:
     def _not_told(self, endpoint: Endpoint, failed: Failed, *, doubtful: bool) -> None:
         """What the plan needs was not told: it is asked for again, of another node after a while, or left missing."""
         attempts = self._questions.retries.failed(failed.key, self._now)
-        if isinstance(failed.fault, Refusal) and not is_busy(failed.fault):
+        if isinstance(failed.fault, Refusal) and not failed.fault.busy:
             above = any(link.hash in self._questions for link in self._pursuit.path)
             if left := self._pursuit.refused(failed.key, str(failed.fault), often=attempts >= PATIENCE, told_above=above):
                 self._events += left
@@ -351,13 +351,13 @@ class Follower:
         self._accept()
         if endpoint is self._endpoints.leader:
             self._questions.clear()
-        self.history.interrupted()
+        self.history.interrupted(endpoint.name)
 
     # Deciding what to ask
 
     def _advance(self) -> None:
         pursuit = self._pursuit
-        pursuit.stale |= self._endpoints.elect()
+        pursuit.stale |= self._endpoints.elect(lambda target: pursuit.below_tip(target.hash))
         leader = self._endpoints.leader
         if leader is None or leader.target is None or self._position is None:
             return

@@ -61,7 +61,7 @@ class Heads:
         if endpoint.native and endpoint.head is not None:
             return False  # ChainNotify decides the order
         self._pursuit.learn(link)
-        if self._pursuit.below_tip(link) and endpoint.phase is Phase.LIVE:
+        if self._pursuit.below_tip(link.hash) and endpoint.phase is Phase.LIVE:
             return True
         self._aim(endpoint, Target(link.hash, (), (), link.height), now)
         return False

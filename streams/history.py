@@ -26,7 +26,6 @@ from streams.memory import Memory
 from streams.questions import Question
 from streams.records import Hash
 from streams.retries import Retries
-from streams.rpc import RANGE_TOO_WIDE
 from streams.tasks import Fetch, Key, gather
 from streams.traces import Tracing
 from streams.wire import Cid
@@ -41,8 +40,6 @@ REST_SECONDS = 60.0
 """How long nothing is asked after a walk that came to no end."""
 SHORTEST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 60.0
-_TOO_MANY = 429
-_LIMITED = ("too many requests", "rate limit", "429", "limit exceeded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +120,8 @@ class History:
         self._links: dict[Hash, Link] = {}
         self._asked: set[int] = set()
         self._running: set[Key] = set()
+        self._answering: set[str] = set()
+        """Who was asked since the last interruption."""
         self._assembled: dict[Hash, Assembled] = {}
         self._left_out.clear()
         self._ended = False
@@ -163,8 +162,11 @@ class History:
         if self._hole is not None and self._hole.above.height > height:
             self.clear()
 
-    def interrupted(self) -> None:
-        """The connection is gone, with all that was asked on it."""
+    def interrupted(self, name: str) -> None:
+        """The connection to this endpoint is gone, with all that was asked on it."""
+        if name not in self._answering:
+            return
+        self._answering.clear()
         self._running.clear()
         self._asked.clear()
         self._retries.clear()
@@ -211,6 +213,7 @@ class History:
                 return
             if key not in self._running and self._retries.due(key, now):
                 self._running.add(key)
+                self._answering.add(leader.name)
                 yield key, fetch
 
     @staticmethod
@@ -224,8 +227,8 @@ class History:
         for place, link in enumerate(self._path):
             if place >= self.pace.allowed + IN_A_ROW:
                 break
-            if self._left_out.is_alone(link.hash):
-                # Whether the node answers anything at all: only then is its silence about this one.
+            if self._left_out.is_alone(link.hash) or self._left_out.is_alone(link.parent_hash):
+                # Whether the node answers anything at all: only then is its silence about this one, or where its parent lies.
                 yield ("past at", link.height), partial(fetch_link_at, link.height, link.key if leader.native else ())
             elif link.hash not in self._assembled and link.hash not in self._left_out and not self._may_stay(link):
                 tracing = self._tracing if self._is_traced(link) else None
@@ -317,12 +320,12 @@ class History:
         if key not in self._running:
             return []
         self._running.discard(key)
-        if is_busy(fault):
+        if isinstance(fault, Silence):
             self.pace.limited(now)
-            if not isinstance(fault, Silence) or key[0] != "past tipset":
-                return []
-            self._left_out.silent(str(key[1]), str(fault))
-            return self._decide(now)
+            return self._unanswered(key, fault, now)
+        if fault.busy:
+            self.pace.limited(now)
+            return []
         self._left_out.heard()
         if isinstance(key[1], int):
             self._asked.add(key[1])  # its hash will find it
@@ -336,6 +339,19 @@ class History:
             self._left_out.refused(str(key[1]), str(fault))
             return self._decide(now)
         return self._give_up(fault, now)
+
+    def _unanswered(self, key: Key, fault: Silence, now: float) -> list[Event]:
+        """The node, or whoever is asked, says nothing: of one tipset or link alone that is as good as a refusal."""
+        match key:
+            case (_, int(height)):
+                self._asked.add(height)
+            case ("past tipset", str(block)):
+                self._left_out.silent(block, str(fault))
+                return self._decide(now)
+            case ("past link", str(block)):
+                self._left_out.silent(block, str(fault))
+                return self._give_up(fault, now) if block in self._left_out else []
+        return []
 
     def _decide(self, now: float) -> list[Event]:
         """Leave out what stands alone, and all from the first of many in a row down."""
@@ -380,10 +396,3 @@ def fetch_anchor(above: Published, head: tuple[Cid, ...]) -> Fetch[Anchor | None
     link, *children = yield from gather([fetch_link_at(height, head) for height in heights])
     child = children[0] if children else None
     return Anchor(link, child) if link is not None and link.hash == above.hash else None
-
-
-def is_busy(fault: NodeFault) -> bool:
-    """Whether the node may answer later: it says nothing, or asks for fewer questions."""
-    text = str(fault).lower()
-    limited = isinstance(fault, Refusal) and (fault.code in {_TOO_MANY, RANGE_TOO_WIDE} or any(word in text for word in _LIMITED))
-    return limited or isinstance(fault, Silence)

@@ -25,14 +25,16 @@ def learn(
 ) -> Fetch[str | None]:
     """Learn the names and the code of everybody in this tipset who is not known yet, and of those who were `made` in it.
 
-    The answer is a complaint where code was not told of what is known to be a contract, or by a node that is only busy; else None.
+    The answer is a complaint where code was not told of what is known to be a contract, or code or a name by a node that is only busy;
+    else None.
     """
     memory.trim()
+    nameless: list[Address] = []
     receivers = {tx.to.lower() for tx in block.transactions if tx.to is not None}
     if native:
         actors = {tx.sender.lower() for tx in block.transactions} | receivers
         unnamed = sorted(one for one in actors if one not in memory.names and may_have_eth_name(one))
-        yield from gather([learn_name(one, height, memory) for one in unnamed])
+        nameless = [one for one in (yield from gather([learn_name(one, height, memory) for one in unnamed])) if one is not None]
     emitters = {log.address.lower() for receipt in receipts for log in receipt.logs}
     created = {one.created for one in receipts if one.created is not None}
     inner = set(islice(made, MOST_CREATED))
@@ -51,7 +53,9 @@ def learn(
             untold.append(address)
         else:
             memory.without_code[address] = height
-    return f"no state that the node would tell has the code of {', '.join(untold)}" if untold else None
+    if untold:
+        return f"no state that the node would tell has the code of {', '.join(untold)}"
+    return f"the node is too busy to name {', '.join(nameless)}" if nameless else None
 
 
 def _fetch_anyhow(address: Address, block: Hash, *, needed: bool) -> Fetch[Contract | Refusal | None]:
@@ -77,19 +81,22 @@ def _fetch_anyhow(address: Address, block: Hash, *, needed: bool) -> Fetch[Contr
     return why
 
 
-def learn_name(address: Address, height: int, memory: Memory) -> Fetch[None]:
-    """Learn the other name of the actor with this masked id, if it has one."""
+def learn_name(address: Address, height: int, memory: Memory) -> Fetch[Address | None]:
+    """Learn the other name of the actor with this masked id, if it has one; the answer is the id where a node is only busy."""
     (answer,) = yield (Call("Filecoin.StateGetActor", (f"f0{actor_id(address)}", [])),)
     if answer.error is not None:
-        return  # the node may tell next time, "not found" too: a backend that is behind does not know the newest actors
+        # The node may tell next time, "not found" too: a backend that is behind does not know the newest actors. Some actors are gone
+        # for good, and some nodes have no such method, so that only what passes is waited for.
+        return address if answer.error.passing else None
     if answer.result is None:
         memory.names[address] = address
-        return
+        return None
     name = eth_name(read(answer.result, Actor, "StateGetActor").delegated_address)
     memory.names[address] = name or address
     if name is None:
         # Only actors with a delegated address can have EVM code.
         memory.without_code[address] = height
+    return None
 
 
 def fetch_contract(address: Address, at: Any = "latest") -> Fetch[Contract | None]:

@@ -88,10 +88,10 @@ class Pursuit:
         self.path.clear()
         self.stale = True
 
-    def below_tip(self, link: Link) -> bool:
+    def below_tip(self, block: Hash) -> bool:
         """Whether this tipset is published and others are on top of it."""
         tip = self._tail.tip
-        height = self._tail.height_of(link.hash)
+        height = self._tail.height_of(block)
         return height is not None and tip is not None and height < tip.height
 
     @property

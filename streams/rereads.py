@@ -33,7 +33,7 @@ from streams.enrich import Assembled, assemble
 from streams.errors import NodeFault
 from streams.events import Depth, Policy, Reread, RereadResult
 from streams.greeting import fetch_link_at
-from streams.history import Past, is_busy
+from streams.history import Past
 from streams.memory import Memory
 from streams.questions import Question
 from streams.records import Hash, Rail
@@ -285,7 +285,7 @@ class Rereads:
         if kept is None or kept.tip.hash != block or kept.asked != name:
             return
         kept.attempts += 1
-        if not is_busy(fault) or kept.attempts >= PATIENCE:
+        if not fault.busy or kept.attempts >= PATIENCE:
             kept.asked, kept.attempts = None, 0
             kept.tried.add(name)
 

@@ -1,5 +1,6 @@
 """One endpoint's JSON-RPC session, without the wire: numbers requests, matches answers, types the notices."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -20,8 +21,12 @@ NULL_ROUND = 12
 """Lotus: the requested epoch had no tipset."""
 RANGE_TOO_WIDE = -32005
 NO_SUCH_METHOD = -32601
-_BUSY = (429, 502, 503, 504, RANGE_TOO_WIDE)
-"""HTTP statuses that gateways pass on as codes; -32005 is "limit exceeded" (EIP-1474) where no range was asked for."""
+_LIMITS = (429, RANGE_TOO_WIDE)
+"""-32005 is "limit exceeded" (EIP-1474) where no range was asked for."""
+_LIMITED = re.compile(r"too many requests|rate limit|limit exceeded|(status|code|error|http)\W*429\b", re.IGNORECASE)
+"""The bare number is no limit: it may be a height."""
+_PASSING = (502, 503, 504)
+"""HTTP statuses that gateways pass on as codes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +51,15 @@ class RpcError(Struct, frozen=True):
         return message or "error"
 
     @property
+    def limited(self) -> bool:
+        """Whether the node wants to be asked less: it says nothing of what it was asked."""
+        return self.code in _LIMITS or _LIMITED.search(self.message) is not None
+
+    @property
     def passing(self) -> bool:
-        """Whether the node is only busy: it limits how much it is asked, or what is behind it does not answer."""
-        text = self.message.lower()
-        return self.code in _BUSY or any(one in text for one in ("too many requests", "rate limit", "try again", "timeout", "timed out"))
+        """Whether it may answer the next time: it limits how much it is asked, or what is behind it does not answer."""
+        waits = any(one in self.message.lower() for one in ("try again", "timeout", "timed out"))
+        return self.limited or self.code in _PASSING or waits
 
     @property
     def unserved(self) -> bool:
@@ -80,7 +90,8 @@ class Answer:
             raise Oversize(f"{self.call.method}: the answer is {OVERSIZE}")
         if self.result is None:
             error = self.error or RpcError(message="no result")
-            raise Refusal(f"{self.call.method}: {error.shown} (code {error.code})", code=error.code, passing=error.passing)
+            said = f"{self.call.method}: {error.shown} (code {error.code})"
+            raise Refusal(said, busy=error.limited, passing=error.passing)
         return self.result
 
 

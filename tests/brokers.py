@@ -209,7 +209,7 @@ class Broker:
         """
         ports, deadline = {self.port, self.named_port, self.mutual_port}, time.monotonic() + HANGING_UP_SECONDS
         while time.monotonic() < deadline:
-            if not any(one.raddr and one.raddr.port in ports for one in psutil.Process().net_connections("tcp")):
+            if not any(getattr(one.raddr, "port", None) in ports for one in psutil.Process().net_connections("tcp")):
                 return
             await asyncio.sleep(0.02)
         raise RuntimeError(f"connections to Kafka are still open {HANGING_UP_SECONDS} s after the test")

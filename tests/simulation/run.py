@@ -30,6 +30,8 @@ START_SECONDS = 1.7e9
 PARTITIONS = 3
 BROKEN = 0.25
 """In how many of the histories nodes refuse some tipsets again and again."""
+SHALLOW = 0.15
+"""In how many of the histories nodes look back less than finality."""
 READ_AGAIN = 0.3
 """In how many of the histories tipsets are read again."""
 NEAR_EPOCHS = 10
@@ -428,6 +430,9 @@ class Simulation:
             self.options = options = replace(options, policy=policy)
         of_broken = random.Random(f"{seed} broken")
         self.broken = of_broken.choice([0.01, 0.05, 0.3]) if of_broken.random() < BROKEN else 0.0
+        of_shallow = random.Random(f"{seed} shallow")
+        shallow = of_shallow.random() < SHALLOW and "deep" not in options.calamities
+        self.shallowest = of_shallow.choice([70, 120, 300]) if shallow else None
         self.excused_below = 0
         """Heights whose last read was before the world was calm."""
         self.loop = Loop()
@@ -453,6 +458,7 @@ class Simulation:
 
     def _node(self, native: bool) -> Node:
         look_back = 901 + self.rng.randrange(600) if self.rng.random() < 0.1 else None
+        look_back = self.shallowest or look_back
         node = Node(self.chain, self.rng, native, Faults.drawn(self.rng), self.rng.random() < 0.2, look_back)
         node.near_epochs = NEAR_EPOCHS if self.reads_again else -1
         if self.reads_again and not native:

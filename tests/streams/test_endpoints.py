@@ -38,15 +38,15 @@ def test_the_first_live_one_leads() -> None:
     some = endpoints("a", "b", "c")
     for name in ("a", "b", "c"):
         some.all[name].phase = Phase.LIVE
-    assert not some.elect()
+    assert not some.elect(lambda _: False)
     live(some.all["c"], 10)
-    assert some.elect()
+    assert some.elect(lambda _: False)
     assert some.leader is some.all["c"]
     some.all["a"].phase = some.all["b"].phase = Phase.IDLE
     assert some.wanted(0.0) == {"a": 1, "b": 1, "c": 0}
     live(some.all["b"], 10)
-    assert some.elect()
-    assert not some.elect()
+    assert some.elect(lambda _: False)
+    assert not some.elect(lambda _: False)
     assert some.wanted(0.0) == {"a": 1, "b": 1}
 
 
@@ -55,10 +55,32 @@ def test_a_preferred_one_takes_over_when_it_is_not_behind(behind: int, leads: bo
     """It may lag a little; one that still synchronises waits."""
     some = endpoints("a", "b")
     live(some.all["b"], 1000)
-    some.elect()
+    some.elect(lambda _: False)
     live(some.all["a"], 1000 - behind)
-    assert some.elect() is leads
+    assert some.elect(lambda _: False) is leads
     assert some.leader is some.all["a" if leads else "b"]
+
+
+def test_a_preferred_one_does_not_undo_what_it_has_not_heard_of() -> None:
+    """It takes over when it has; who leads may go down, and where there is no other choice so may who comes next."""
+    some = endpoints("a", "b", "c")
+    live(some.all["b"], 1000)
+    some.elect(lambda _: False)
+    live(some.all["a"], 999)
+    below = {999, 998}
+    assert not some.elect(lambda target: target.head_height in below)
+    live(some.all["b"], 998)
+    assert not some.elect(lambda target: target.head_height in below)
+    live(some.all["a"], 1000)
+    assert some.elect(lambda target: target.head_height in below)
+    assert some.leader is some.all["a"]
+    some.failed(some.all["a"], "gone", 0.0, refused=False)
+    live(some.all["c"], 1000)
+    assert some.elect(lambda target: target.head_height in below)
+    assert some.leader is some.all["c"]
+    some.failed(some.all["c"], "gone", 0.0, refused=False)
+    assert some.elect(lambda target: target.head_height in below)
+    assert some.leader is some.all["b"]
 
 
 def test_pauses_grow_to_a_limit() -> None:
@@ -79,12 +101,12 @@ def test_what_failed_leads_no_more_and_knows_no_head() -> None:
     some = endpoints("a", "b")
     live(some.all["a"], 10)
     some.all["a"].head = Link(10, "0x1", "0x0")
-    some.elect()
+    some.elect(lambda _: False)
     some.failed(some.all["a"], "silent", 5.0, refused=False)
     assert some.leader is None
     assert some.all["a"] == Endpoint("a", Phase.IDLE, retry_at=some.all["a"].retry_at, failures=1, reason="silent")
     live(some.all["b"], 10)
-    some.elect()
+    some.elect(lambda _: False)
     some.failed(some.all["a"], "silent", 6.0, refused=False)
     assert some.leader is some.all["b"]
 
@@ -112,10 +134,10 @@ def test_when_to_try_again() -> None:
     some.failed(some.all["b"], "gone", 20.0, refused=False)
     assert some.wake_at() == some.all["a"].retry_at
     live(some.all["b"], 10)
-    some.elect()
+    some.elect(lambda _: False)
     assert some.wake_at() == some.all["a"].retry_at
     live(some.all["a"], 10)
-    some.elect()
+    some.elect(lambda _: False)
     some.all["b"].phase = Phase.IDLE
     assert some.wake_at() is None
 
@@ -148,7 +170,7 @@ def test_witnesses_are_kept_beside_the_leader() -> None:
     """As many as are wanted, those before the leader first; one that refuses us gives its place to the next."""
     some = Endpoints(("a", "b", "c", "d"), lambda: 0.0, witnesses=2)
     live(some.all["a"], 10)
-    some.elect()
+    some.elect(lambda _: False)
     assert some.wanted(0.0) == {"a": 0, "b": 1, "c": 1}
     assert some.others() == []
     live(some.all["c"], 10)
@@ -163,9 +185,9 @@ def test_who_should_be_connected_is_told_once() -> None:
     assert some.sought() == [Sought(frozenset("abcd"))]
     assert some.sought() == []
     live(some.all["a"], 10)
-    some.elect()
+    some.elect(lambda _: False)
     assert some.sought() == [Sought(frozenset("ab"))]
     live(some.all["c"], 10)
     some.failed(some.all["a"], "gone", 0.0, refused=False)
-    some.elect()
+    some.elect(lambda _: False)
     assert some.sought() == [Sought(frozenset("abc"))]

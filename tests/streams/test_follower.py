@@ -194,6 +194,30 @@ def test_follows_growth_null_rounds_and_a_fork(native: bool) -> None:
     assert any(isinstance(event, Reorg) for event in one.events)
 
 
+@pytest.mark.parametrize("native", [True, False])
+def test_a_preferred_node_that_comes_back_behind_is_no_reorg(native: bool) -> None:
+    """It leads again once it has heard of what is published, and nothing is undone for it."""
+    world = World()
+    world.advance(*[0] * 10)
+    one = Harness({"a": Node(world, native=native), "b": Node(world)})
+    one.down = {"a"}
+    one.settle(5)
+    behind = world.head
+    world.advance(0)
+    one.tell("b", one.nodes["b"].see(world.head))
+    one.settle(5)
+    one.nodes["a"].head, one.down = behind, set()
+    one.settle(60)
+    assert {"a", "b"} <= one.connected.keys()
+    for _ in range(3):
+        one.tell("a", one.nodes["a"].see(world.head))
+        one.settle(5)
+        one.check(world, 9)
+        world.advance(0)
+    assert "b" not in one.connected
+    assert not [event for event in one.events if isinstance(event, Reorg)]
+
+
 def test_a_record_tells_burn_and_code() -> None:
     """A record has the evidence of contracts, no evidence of plain accounts, and the rise of f099."""
     world = World()

@@ -110,6 +110,17 @@ class Withholding(Node):
         return [] if said is None else [json.dumps({"jsonrpc": "2.0", "id": asked["id"], **said}).encode()]
 
 
+class Mute(Node):
+    """Says nothing about one tipset, whatever is asked."""
+
+    silent: tuple[object, ...] = ()
+
+    def answer(self, frame: bytes) -> list[bytes]:
+        """What a node of the world answers, where it does."""
+        asked = json.loads(frame)
+        return [] if asked["params"] and asked["params"][0] in self.silent else super().answer(frame)
+
+
 def filled(world: World, *, native: bool = True, floor: int = 1, policy: Policy | None = None) -> Filled:
     """A harness of one node."""
     one = Filled({"a": Node(world, native=native)}, policy)
@@ -191,6 +202,22 @@ def test_a_walk_passes_what_the_node_does_not_tell(fault: str, seconds: float, m
     assert one.passed_over == set(one.missing())
     assert one.said(Skipped) == set(left)
     assert (one.reached, one.said(OutOfReach)) == (-1, set())
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+@pytest.mark.parametrize("native", [True, False])
+def test_a_walk_ends_at_what_is_not_even_placed(native: bool, concurrency: int) -> None:
+    """Where a tipset lies is never answered, so that nobody knows what is below: that is out of reach, and all above is filled."""
+    world = World()
+    world.advance(*[0] * 40)
+    node = Mute(world, native=native)
+    lost = world.below(20)
+    node.silent = (hex(lost.height), lost.height, lost.hash, lost.key)
+    one = Patient({"a": node}, Policy(concurrency=concurrency))
+    one.settle(600)
+    assert one.reached == lost.height
+    assert one.missing() == [*range(1, lost.height + 1)]
+    assert one.said(Skipped) == set()
 
 
 @pytest.mark.parametrize("concurrency", [1, 8])
@@ -349,7 +376,7 @@ def test_the_pace_follows_the_node() -> None:
     assert pace.resume_at == 960.0
 
 
-@pytest.mark.parametrize("fault", [Silence("no answer"), Refusal("no", code=429), Refusal("x: rate limit exceeded")])
+@pytest.mark.parametrize("fault", [Silence("no answer"), Refusal("no", busy=True)])
 def test_a_busy_node_is_not_out_of_reach(fault: NodeFault) -> None:
     """A node that asks for patience gets it, however often."""
     world = World()

@@ -119,9 +119,9 @@ def test_a_fork_tells_how_deep_it_was() -> None:
     assert (one.rewind_to, list(one.path)) == (3, [link(fork)])
     assert one.rewound(3) == (5, 2)
     take(one)
-    assert one.below_tip(link(tips[3]))
-    assert not one.below_tip(link(fork))
-    assert not one.below_tip(link(tips[4]))
+    assert one.below_tip(tips[3].hash)
+    assert not one.below_tip(fork.hash)
+    assert not one.below_tip(tips[4].hash)
 
 
 def test_a_gap_is_asked_for_from_above() -> None:

@@ -200,19 +200,22 @@ def test_any_json_is_understood_or_a_fault(said: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "error, passing",
+    "error, limited, passing",
     [
-        (RpcError(429, "slow down"), True),
-        (RpcError(-32005, "limit exceeded"), True),
-        (RpcError(-32000, "Too Many Requests"), True),
-        (RpcError(1, "upstream timed out"), True),
-        (RpcError(-32601, "method not found"), False),
-        (RpcError(12, "requested epoch was a null round"), False),
+        (RpcError(429, "slow down"), True, True),
+        (RpcError(-32005, "beyond what is allowed"), True, True),
+        (RpcError(-32000, "Too Many Requests"), True, True),
+        (RpcError(1, "server returned status code 429"), True, True),
+        (RpcError(1, "upstream timed out"), False, True),
+        (RpcError(503, "no backend"), False, True),
+        (RpcError(-32601, "method not found"), False, False),
+        (RpcError(12, "requested epoch was a null round"), False, False),
+        (RpcError(1, "block at height 429 not found"), False, False),
     ],
 )
-def test_a_node_that_is_busy_says_so(error: RpcError, passing: bool) -> None:
-    """Limits and gateways' time-outs pass; that a method is not there does not."""
-    assert error.passing is passing
+def test_a_node_that_is_busy_says_so(error: RpcError, limited: bool, passing: bool) -> None:
+    """Limits and gateways' time-outs pass; that a method is not there does not, and no number in a text is a limit."""
+    assert (error.limited, error.passing) == (limited, passing)
 
 
 def test_a_message_is_shown_in_whole_words() -> None:
