@@ -18,6 +18,7 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 
 from processors.embedded import find_server, holder
 from processors.logs import presentable
+from processors.page import age
 from streams.errors import UsageError
 from streams.settings import Settings
 from streams.values import Node
@@ -131,7 +132,7 @@ async def _head(session: Session) -> str:
         age_seconds = time.time() - int(session.block["timestamp"], 16)
     except Refused as refusal:
         raise Trouble(str(refusal), _ENABLE_ETH) from refusal
-    found = f"height {session.head}, {age_seconds:.0f} s old"
+    found = f"height {session.head}, {age(age_seconds)} old"
     if age_seconds > max(session.settings.stale_after_seconds, 120):
         raise Trouble(found, "the node is not in sync: wait for it (lotus sync wait), or list another node before it")
     return found

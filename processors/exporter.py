@@ -179,11 +179,13 @@ class Exporter:
         if not snapshots:
             reasons.append("no network is known yet")
         for snapshot in snapshots:
-            age = age_seconds(snapshot, self._clock())
-            if age is None:
+            old = age_seconds(snapshot, self._clock())
+            if old is None:
                 reasons.append(f"{snapshot.network}: nothing is processed yet")
-            elif age > self._fresh_within_seconds:
-                reasons.append(f"{snapshot.network}: the newest tipset is {age:.0f} s old, allowed are {self._fresh_within_seconds:.0f} s")
+            elif old > self._fresh_within_seconds:
+                reasons.append(
+                    f"{snapshot.network}: the newest tipset is {page.age(old)} old, allowed are {page.age(self._fresh_within_seconds)}"
+                )
         return reasons
 
     def _endpoints(self) -> dict[str, bool]:

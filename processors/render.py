@@ -142,8 +142,10 @@ def write(root: Path, links: Links = LINKS) -> list[Path]:
     """Writes the rendered files under `root` and answers with those that changed.
 
     Raises:
-        UsageError: the package for dashboards is not installed, or `root` can not be written.
+        UsageError: the package for dashboards is not installed, or `root` is no folder or can not be written.
     """
+    if not root.is_dir():
+        raise UsageError(f"{root}: there is no such folder")
     changed = []
     for name, text in files(links).items():
         path = root / name

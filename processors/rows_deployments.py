@@ -30,7 +30,8 @@ DEPLOYMENTS = (
         group="activity",
         samples=s.kept_deployments,
         definition="Both kinds over every epoch that is kept: twice the longest window and 900 epochs, or since pulse_first_epoch.",
-        silent="What was deployed before: to compare it with the article's total, history must be filled and windows be long.",
+        silent="What was deployed before: to compare it with the article's total, history must be filled and windows be long. Of tipsets "
+        "without traces only direct creations count.",
         claim="More than 270,000 contracts were deployed since March 2023.",
         indicators=(
             Indicator(

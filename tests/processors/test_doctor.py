@@ -117,7 +117,7 @@ FAULTS: list[tuple[Answers, str, str, str]] = [
     ({"eth_chainId": "raw:not json"}, "chain", "failed", "nonsense: DecodeError"),
     ({"eth_chainId": "raw:" + "[" * 100_000}, "chain", "failed", "nonsense: RecursionError"),
     ({"eth_subscribe": NO_METHOD}, "subscriptions", "failed", "method not found"),
-    ({"eth_getBlockByNumber": lambda *_: _block(age_seconds=3600)}, "head", "failed", "height 4096, 36"),
+    ({"eth_getBlockByNumber": lambda *_: _block(age_seconds=3600)}, "head", "failed", "height 4096, 60 min old"),
     ({"eth_getBlockByNumber": None}, "head", "failed", "nonsense"),
     ({"eth_getBlockReceipts": NO_METHOD}, "receipts", "failed", "method not found"),
     ({"eth_getBlockReceipts": [{}]}, "receipts", "note", "1 receipts for 2 messages"),

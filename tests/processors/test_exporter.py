@@ -178,6 +178,7 @@ async def test_readyz(site: Site) -> None:
     assert (await site.get("/readyz"))[0] == 200
     for snapshots, reason in (
         ([snapshot(age_seconds=101)], "devnet: the newest tipset is 101 s old, allowed are 100 s"),
+        ([snapshot(age_seconds=7200)], "devnet: the newest tipset is 2 h old, allowed are 100 s"),
         ([Snapshot("devnet")], "devnet: nothing is processed yet"),
         ([], "no network is known yet"),
     ):

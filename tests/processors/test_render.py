@@ -32,6 +32,13 @@ def test_a_place_that_can_not_be_written(tmp_path: Path) -> None:
         render.write(tmp_path)
 
 
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    """A name that is mistyped makes no folder."""
+    with pytest.raises(UsageError, match="there is no such folder"):
+        render.write(tmp_path / "nowhere")
+    assert not (tmp_path / "nowhere").exists()
+
+
 def test_rules_are_yaml() -> None:
     """What is written reads back as what was meant."""
     groups = [{"name": "a", "rules": [{"record": "b", "expr": "one\nor\ntwo"}]}]
