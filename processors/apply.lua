@@ -485,7 +485,7 @@ local function configured(packed)
     end
     longest = math.max(longest, epochs)
   end
-  config = { schema = schema, short = longest + survive, long = 2 * longest + survive }
+  config = { schema = schema, longest = longest, short = longest + survive, long = 2 * longest + survive }
   local ranked = longest
   for _, window in ipairs(windows) do
     if window[2] >= DAY and window[2] < ranked then ranked = window[2] end
@@ -622,13 +622,20 @@ function commands.tail(limit)
   return found
 end
 
--- {first, last}: what each height from `first` to `last` holds, a letter each, upwards.
+-- {first, last}: what each height from `first` to `last` holds, a letter each, upwards. A tipset without its short part is 'l'asting
+-- where no window wants that, and as good as empty where one does: a longer window came after it was left out.
 function commands.states(argument)
+  load()
   local first, last = unpack(argument, 1, 2)
   local heights, letters = {}, {}
   for height = first, last do heights[#heights + 1] = height end
   for i, value in ipairs(hmget(REGISTERS, heights)) do
-    letters[i] = value and value:sub(17, 17) or 'e'
+    local height, letter = heights[i], value and value:sub(17, 17) or 'e'
+    local below = (state.head or height) - height
+    if letter == 't' and (below >= config.short or call('HEXISTS', PARTS, height) == 0) then
+      letter = below < config.longest and 'e' or 'l'
+    end
+    letters[i] = letter
   end
   return table.concat(letters)
 end

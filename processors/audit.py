@@ -149,7 +149,7 @@ async def audit(settings: Settings, epochs: int, *, repair: bool) -> Audit:
     if node is None:
         raise UsageError("audit: --node: a node's websocket URL is needed, a recording tells nothing new")
     async with Redis.from_url(url) as redis:
-        network = settings.network or await _only(redis)
+        network = await _chosen(redis, settings.network)
         store = Store(redis, network)
         found = await _compare(settings, store, node, epochs)
         if not repair or not found.wrong:
@@ -159,11 +159,13 @@ async def audit(settings: Settings, epochs: int, *, repair: bool) -> Audit:
         return replace(again, repaired=found.wrong)
 
 
-async def _only(redis: Redis) -> str:
+async def _chosen(redis: Redis, network: str | None) -> str:
     found = await networks(redis)
-    if len(found) != 1:
+    if network is not None and network not in found:
+        raise UsageError(f"network: {network!r} is not here: this Redis holds {', '.join(found) or 'nothing'}")
+    if network is None and len(found) != 1:
         raise UsageError(f"network: needed: this Redis holds {', '.join(found) or 'nothing'}")
-    return found[0]
+    return network or found[0]
 
 
 async def _write_again(wanted: Wanted, heights: tuple[int, ...]) -> None:
@@ -171,10 +173,12 @@ async def _write_again(wanted: Wanted, heights: tuple[int, ...]) -> None:
     if said is None or time.time() - said.seen_at > SILENT_SECONDS:
         raise StoreFault("--repair: nobody follows here: start fvm-pulse run or follow, it writes wrong heights again")
     await wanted.want_again(heights)
-    deadline = time.monotonic() + REPAIR_SECONDS
-    while await wanted.again():
+    left, deadline = len(heights), time.monotonic() + REPAIR_SECONDS
+    while again := len(await wanted.again()):
+        if again < left:
+            left, deadline = again, time.monotonic() + REPAIR_SECONDS
         if time.monotonic() > deadline:
-            raise StoreFault("--repair: the follower did not write the heights again in time: see its log")
+            raise StoreFault(f"--repair: the follower writes no more heights again, {again} are left: see its log")
         await asyncio.sleep(0.5)
     await asyncio.sleep(1)  # the last records are on their way
 

@@ -97,15 +97,16 @@ async def _have_filled(url: str, settings: Settings, span: Span, *, wait: bool) 
         if network is None or (said := await Wanted(redis, network).progress()) is None:
             raise StoreFault("the follower stopped: start it again")
         first = span.first if span.first is not None else said.tip - (span.epochs or 0) + 1
-        if first < said.tip - kept_epochs(settings):
-            kept = said.tip - kept_epochs(settings)
-            raise UsageError(f"--from: {first} is further back than anything is kept: from {kept} on; longer windows keep more")
+        kept = kept_epochs(await Store(redis, network).longest())
+        if first < said.tip - kept:
+            reason = f"{first} is further back than anything is kept: from {said.tip - kept} on; longer windows keep more"
+            raise UsageError(f"{'--from' if span.first is not None else '--window'}: {reason}")
         if first > said.tip:
             raise UsageError(f"--from: {first} is above the newest tipset, {said.tip}")
         await Wanted(redis, network).want(max(first, 0))
         if wait:
             last = min(span.last if span.last is not None else said.tip, said.tip)
-            await _watch(redis, network, max(first, 0), last, kept_epochs(settings))
+            await _watch(redis, network, max(first, 0), last, kept)
 
 
 async def _watch(redis: Redis, network: str, first: int, last: int, kept: int) -> None:

@@ -48,7 +48,7 @@ OPTIONS: dict[str, Any] = {
     ],
     "windows": Annotated[str | None, typer.Option(metavar="LIST", help="Windows, such as 20e,1h,7d (default: 1h,24h,7d,30d).")],
     "chain_id": Annotated[str | None, typer.Option(metavar="ID", help="Refuse nodes of another chain.")],
-    "network": Annotated[str | None, typer.Option(metavar="NAME", help="The network label (default: what the node says).")],
+    "network": Annotated[str | None, typer.Option(metavar="NAME", help="The network label (default: what the node says; export: all).")],
     "preset": Annotated[str | None, typer.Option(metavar="NAME", help="Thresholds: default or article.")],
     "registry": Annotated[str | None, typer.Option(metavar="FILE", help="More contracts, merged over the bundled ones.")],
     "kafka_brokers": Annotated[str | None, typer.Option(metavar="LIST", help="Kafka brokers as HOST:PORT (default: localhost:9092).")],
@@ -191,7 +191,7 @@ def worker(context: typer.Context) -> None:
     _serve(settings, work)
 
 
-@_command("config listen redis_url windows preset" + _LOGGED)
+@_command("config listen redis_url windows network preset" + _LOGGED)
 def export(context: typer.Context) -> None:
     """Serve metrics and the status page of what others store in Redis."""
     settings = _shared(context)

@@ -30,13 +30,13 @@ from processors.thresholds import Watch
 from processors.trail import Trail
 from processors.vitals import Vitals
 from streams.account import Endpoint
-from streams.errors import StoreFault
+from streams.errors import StoreFault, UsageError
 from streams.listening import Door
 
 Reader = Callable[[], Awaitable[Sequence[Snapshot]]]
 """Reads every network that is served, one round trip each; raises `StoreFault` where Redis is away."""
 
-AWAY = (StoreFault, RedisError, OSError, TimeoutError)
+AWAY = (StoreFault, UsageError, RedisError, OSError, TimeoutError)
 
 
 def installed_version() -> str:
@@ -146,7 +146,7 @@ class Exporter:
 
     async def _metrics(self, request: web.Request) -> web.Response:
         snapshots = await self._snapshots()
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        encode, content_type = _encoder(request.headers.get("Accept", ""))
         own = await self._own(redis_up=snapshots is not None)
         families = [*chain_families(snapshots or (), self._watches), *own, *self._registry.collect()]
         response = web.Response(body=encode(_Fixed(families)), headers={"Content-Type": content_type})
@@ -212,6 +212,14 @@ class Exporter:
         snapshots = await self._snapshots()
         text = page.render(snapshots, self._watches, self._own_endpoints(), self._trail, self._clock())
         return web.Response(text=text, content_type="text/html")
+
+
+def _encoder(accept: str) -> tuple[Callable[..., bytes], str]:
+    """How to write for who accepts this; a version that is none is as good as not said."""
+    try:
+        return choose_encoder(accept)
+    except (TypeError, ValueError):
+        return choose_encoder("")
 
 
 async def _harden(_: web.Request, response: web.StreamResponse) -> None:

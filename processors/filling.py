@@ -42,9 +42,9 @@ def longest_of(settings: Settings) -> int:
     return max(window.epochs for window in parse_all(settings.windows))
 
 
-def kept_epochs(settings: Settings) -> int:
-    """How far below the head anything is kept, in epochs."""
-    return 2 * longest_of(settings) + SURVIVE_REORG_EPOCHS - MARGIN_EPOCHS
+def kept_epochs(longest: int) -> int:
+    """How far below the head anything is kept, in epochs, where that is the longest window."""
+    return 2 * longest + SURVIVE_REORG_EPOCHS - MARGIN_EPOCHS
 
 
 class Walks:
@@ -118,7 +118,7 @@ class Filler:
     ) -> None:
         self._follower = follower
         self._redis = redis
-        self._depth, self._kept = depth_of(settings), kept_epochs(settings)
+        self._depth, self._kept = depth_of(settings), kept_epochs(longest_of(settings))
         self._store = store
         self._stir = stir
         self._walks = Walks(follower.history)
@@ -139,6 +139,9 @@ class Filler:
             return
         if walks.ended(now):
             await wanted.written(self._again)
+        elif (below := self._follower.history.next_height) is not None and (done := {one for one in self._again if one > below}):
+            await wanted.written(done)
+            self._again -= done
         await wanted.tell(Progress(now, tip.height, walks.out_of_reach, walks.passed_over))
         if not self._follower.history.idle(now) or not self._follower.caught_up:
             return

@@ -9,18 +9,19 @@ from streams.history import Hole
 HEIGHTS_AT_ONCE = 4_000
 """Heights that one call asks about; Redis answers in a few milliseconds."""
 
-MISSING, NULL, TIPSET = "e", "n", "t"
+MISSING, NULL, TIPSET, LASTING = "e", "n", "t", "l"
+"""The last is a tipset too deep for any window: its hash is not kept."""
 
 
 async def downwards(store: Store, floor: int, top: int) -> AsyncIterator[tuple[int, str]]:
-    """Each height from `top` down to `floor`, with what it holds: missing where any stream lacks it, a tipset where all hold one."""
+    """Each height from `top` down to `floor`, with what it holds: missing where any stream lacks it, a tipset where all hold one whole."""
     last = top
     while last >= floor:
         first = max(floor, last - HEIGHTS_AT_ONCE + 1)
         streams = await store.states(first, last)
         for height in range(last, first - 1, -1):
             letters = {letters[height - first] for letters in streams}
-            yield height, letters.pop() if len(letters) == 1 else MISSING
+            yield height, letters.pop() if len(letters) == 1 else LASTING if letters == {TIPSET, LASTING} else MISSING
         last = first - 1
 
 
@@ -32,7 +33,8 @@ async def missing(store: Store, floor: int, top: int) -> list[int]:
 async def newest_hole(store: Store, floor: int, top: int, again: Collection[int] = (), but: Collection[int] = ()) -> Hole | None:
     """The newest heights at or above `floor` that are missing (`but` for some), or are to be filled `again`, below a tipset that is held.
 
-    What is missing above every tipset is not history's: the head brings it.
+    What is missing above every tipset is not history's: the head brings it. What lies too deep for its hash to be kept is filled again
+    down to the hole.
     """
     above = first = None
     low = floor - 1

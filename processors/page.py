@@ -39,7 +39,7 @@ UNITS: dict[str, tuple[tuple[float, str], ...]] = {
         (2.0**power, prefix) for power, prefix in ((60, "EiB"), (50, "PiB"), (40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB"), (0, "B"))
     ),
     "FIL": ((1e9, "G FIL"), (1e6, "M FIL"), (1, "FIL")),
-    "USD": ((1e9, "G USD"), (1e6, "M USD"), (0, "USD")),
+    "USD": ((1e9, "G USD"), (1e6, "M USD"), (1, "USD")),
 }
 """Prefixes by unit, the largest first."""
 
@@ -53,8 +53,8 @@ def number(value: float | None, unit: Unit | str) -> str:
     for size, name in UNITS.get(unit, ()):
         if abs(value) >= size:
             return f"{value / size:,.2f} {name}"
-    if unit == "FIL":
-        return f"{value:,.6f} FIL"
+    if unit in {"FIL", "USD"}:
+        return f"{value:,.{6 if unit == 'FIL' else 2}f} {unit}"
     return f"{value:,.0f}" if value == int(value) else f"{value:,.2f}"
 
 

@@ -22,7 +22,7 @@ from processors.thresholds import watches
 from processors.vitals import vitals
 from processors.windows import parse_all
 from streams.connections import Connections
-from streams.errors import RecordingError
+from streams.errors import RecordingError, UsageError
 from streams.follower import Follower
 from streams.metrics import ProcessMetrics, process_registry
 from streams.observe import Observer
@@ -108,7 +108,7 @@ async def export(settings: Settings) -> None:
         own = process_registry()
 
         async def read() -> Sequence[Snapshot]:
-            return await _stored(redis)
+            return await _stored(redis, settings.network)
 
         exporter = Exporter(read, registry=own, role="export", watches=thresholds, vitals=vitals(redis))
         await serve_http(settings, exporter, stack)
@@ -123,11 +123,25 @@ async def stored(settings: Settings) -> Sequence[Snapshot]:
         StoreFault: it can not be read.
     """
     async with connected_redis(settings) as redis:
-        return await _stored(redis)
+        return await _stored(redis, settings.network)
 
 
-async def _stored(redis: Redis) -> Sequence[Snapshot]:
-    return [await Store(redis, network).snapshot() for network in await networks(redis)]
+async def _stored(redis: Redis, only: str | None) -> Sequence[Snapshot]:
+    """What it holds of every network, or of one; a network that another version wrote keeps nobody from the others.
+
+    Raises:
+        UsageError: there is no other.
+    """
+    found, refused = [], []
+    for network in await networks(redis):
+        if only in {None, network}:
+            try:
+                found.append(await Store(redis, network).snapshot())
+            except UsageError as error:
+                refused.append(error)
+    if refused and not found:
+        raise refused[0]
+    return found
 
 
 async def _let_go(recordings: Sequence[ReplayNode], follower: Follower) -> None:

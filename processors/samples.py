@@ -14,6 +14,8 @@ Samples = Callable[[Snapshot], Iterable[Sample]]
 Figure = Callable[[WindowReading], float | None]
 
 ATTOFIL_PER_FIL = 10**18
+LAG_EPOCHS = 10
+"""How far one stream may be behind another without that being told: five minutes, as old as a head may be."""
 
 
 def known(snapshot: Snapshot, stream: Stream) -> StreamReading | None:
@@ -195,12 +197,21 @@ def project_gas(snapshot: Snapshot) -> Iterator[Sample]:
 # Facts about the pipeline.
 
 
+def _lag_epochs(snapshot: Snapshot, stream: Stream) -> int:
+    """How far a stream is behind the one that is furthest, 0 where it only takes a moment longer."""
+    heads = {one: reading.head for one in COUNTED_STREAMS if (reading := known(snapshot, one)) and reading.head is not None}
+    lag = max(heads.values()) - heads[stream] if stream in heads else 0
+    return lag if lag > LAG_EPOCHS else 0
+
+
 def coverage(snapshot: Snapshot) -> Iterator[Sample]:
-    """The share of each window's heights that is known in every stream."""
+    """The share of each window's heights that is known in every stream; what one that lags behind has not seen is not known."""
     least: dict[str, float] = {}
     for stream in COUNTED_STREAMS:
+        lag = _lag_epochs(snapshot, stream)
         for window in windows(snapshot, stream):
-            least[window.name] = min(least.get(window.name, 1.0), window.coverage)
+            share = max(window.coverage - lag / window.epochs, 0.0)
+            least[window.name] = min(least.get(window.name, 1.0), share)
     whole = all(known(snapshot, stream) for stream in COUNTED_STREAMS)
     for name, value in least.items():
         yield {"window": name}, value if whole else 0.0
@@ -216,11 +227,12 @@ def unreconciled(snapshot: Snapshot) -> Iterator[Sample]:
 
 def epochs(snapshot: Snapshot) -> Iterator[Sample]:
     """The ledger of the stream that misses most."""
-    readings = [reading for stream in COUNTED_STREAMS if (reading := known(snapshot, stream))]
+    readings = [(reading, _lag_epochs(snapshot, stream)) for stream in COUNTED_STREAMS if (reading := known(snapshot, stream))]
     if readings:
-        worst = max(readings, key=lambda reading: reading.missing)
-        for state in ("processed", "null", "missing"):
-            yield {"state": state}, getattr(worst, state)
+        worst, lag = max(readings, key=lambda one: one[0].missing + one[1])
+        yield {"state": "processed"}, worst.processed
+        yield {"state": "null"}, worst.null
+        yield {"state": "missing"}, worst.missing + lag
     for window in [*windows(snapshot)][-1:]:
         yield {"state": "incomplete"}, window.sums.get("incomplete", 0)
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 import msgspec
+import structlog
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, ResponseError
 
@@ -27,6 +28,8 @@ from processors.tellings import Tellings
 from processors.windows import Window
 from streams.errors import RecordFault, StoreFault
 from streams.records import COUNTED_STREAMS, Contract, LogsRecord, Record, Rewind, StateRecord, Stream, TipsetRecord, stream_of
+
+log = structlog.get_logger(__name__)
 
 SCHEMA = 1
 SURVIVE_REORG_EPOCHS = 900
@@ -143,8 +146,10 @@ class Store:
         packed = _pack(config)
         with faults(SCHEMA):
             found = await self._redis.get(self._keys.config)
-            if found is not None:
-                _configured(found)
+            had = max((epochs for _, epochs in _configured(found).windows), default=0) if found is not None else 0
+            longest = max(window.epochs for window in windows)
+            if longest < had:
+                log.warning("the longest window is shorter than it was: older history is forgotten", was_epochs=had, is_epochs=longest)
             await self._write_config(packed)
         self._config = packed
         for stream in COUNTED_STREAMS:
@@ -250,7 +255,9 @@ class Store:
         return [Tip(height, "0x" + digest.hex(), int(sequence, 16)) for height, digest, sequence in found]
 
     async def states(self, first: int, last: int) -> list[str]:
-        """What each height from `first` to `last` holds, upwards, a text for each counted stream: `t`ipset, `n`ull or `e`mpty."""
+        """What each height from `first` to `last` holds, upwards, a text for each counted stream: `t`ipset, one of which only the
+        `l`asting part is kept, `n`ull or `e`mpty.
+        """
         found = [await self._call("states", stream, [first, last]) for stream in COUNTED_STREAMS]
         return [cast("Any", letters).decode() for letters in found]
 
@@ -261,6 +268,18 @@ class Store:
             return None
         names = {int(number): name.decode() for name, number in zip(found[1][::2], found[1][1::2], strict=True)}
         return packing.joined({names[int(field)]: int(count) for field, count in zip(found[0][::2], found[0][1::2], strict=True)})
+
+    async def longest(self) -> int:
+        """The longest window of all processes, in epochs.
+
+        Raises:
+            StoreFault: nobody has set any.
+        """
+        with faults(SCHEMA):
+            packed = await self._redis.get(self._keys.config)
+        if packed is None:
+            raise StoreFault("no windows are configured: start the follower first, over Kafka a worker")
+        return max(epochs for _, epochs in _configured(packed).windows)
 
     async def hash_at(self, height: int) -> str | None:
         """The hash of the tipset at `height`, None where none is kept."""

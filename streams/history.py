@@ -23,6 +23,7 @@ from streams.events import Event, Incomplete, OutOfReach, Policy
 from streams.greeting import fetch_link, fetch_link_at
 from streams.left_out import IN_A_ROW, PATIENCE, LeftOut
 from streams.memory import Memory
+from streams.pace import Pace
 from streams.questions import Question
 from streams.records import Hash
 from streams.retries import Retries
@@ -38,8 +39,6 @@ STALE_SECONDS = 5.0
 """How long nothing is asked after a hole below a tipset that is undone: the ledger has not heard of it yet."""
 REST_SECONDS = 60.0
 """How long nothing is asked after a walk that came to no end."""
-SHORTEST_PAUSE_SECONDS = 0.5
-LONGEST_PAUSE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,34 +63,6 @@ class Past:
 
     assembled: Assembled
     parent_height: int | None
-
-
-class Pace:
-    """How many questions may be on their way: halved when the node has too much, and raised slowly while it answers."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._allowed = max(most / 2, 1.0)
-        self._pause_seconds = 0.0
-        self.resume_at = 0.0
-
-    @property
-    def allowed(self) -> int:
-        """Tasks at a time."""
-        return int(self._allowed)
-
-    def succeeded(self) -> None:
-        """The node answered."""
-        self._allowed = min(self._allowed + 1 / self._allowed, self._most)
-        self._pause_seconds = 0.0
-
-    def limited(self, now: float) -> None:
-        """The node has too much to do; what was on its way together counts once."""
-        if now < self.resume_at:
-            return
-        self._allowed = max(self._allowed / 2, 1.0)
-        self._pause_seconds = min(max(2 * self._pause_seconds, SHORTEST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
-        self.resume_at = now + self._pause_seconds
 
 
 class History:
@@ -152,6 +123,11 @@ class History:
     def hole(self) -> Hole | None:
         """What is being filled."""
         return self._hole
+
+    @property
+    def next_height(self) -> int | None:
+        """What comes next: all of the hole above it is published, or passed over. None while that is not known."""
+        return self._path[0].height if self._path else None
 
     def idle(self, now: float) -> bool:
         """Whether another hole may be given."""

@@ -14,7 +14,7 @@ PURE = {
     *("streams.tasks", "streams.enrich", "streams.follower", "streams.endpoints", "streams.streamed", "streams.memory"),
     *("streams.probes", "streams.greeting", "streams.ranges", "streams.events", "streams.pursuit", "streams.retries"),
     *("streams.publication", "streams.witnesses", "streams.history", "streams.quorum", "streams.heads", "streams.others"),
-    *("streams.contents", "streams.rereads", "streams.left_out"),
+    *("streams.contents", "streams.rereads", "streams.left_out", "streams.pace"),
     *("streams.sampling", "streams.questions", "streams.sampler", "streams.network_probes"),
     *("streams.account", "processors.style", "processors.trail", "processors.sparkline"),
     *("streams.traces", "streams.creations", "streams.addresses"),

@@ -1,6 +1,7 @@
 """The audit, against a node on a real websocket and a follower that fills: silent where all is right, and what it does where not."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,14 +10,16 @@ import pytest
 from msgspec import structs
 from redis.asyncio import Redis
 
+from processors import audit as module
 from processors import filling
 from processors.audit import audit, burnt
 from processors.folds import Contribution
 from processors.gas import burn
 from processors.store import Store
+from processors.wanted import Progress, Wanted
 from processors.windows import parse_all
 from streams.addresses import delegated
-from streams.errors import NodeFault, UsageError
+from streams.errors import NodeFault, StoreFault, UsageError
 from streams.records import LogsRecord, TipsetRecord
 from streams.settings import Settings, load
 from streams.wire import MASK
@@ -139,6 +142,22 @@ async def test_needs_something_to_compare_and_a_node(redis: Redis, redis_socket:
         await audit(load({"redis_url": url}), 60, repair=False)
     with pytest.raises(UsageError, match="a node's websocket URL"):
         await audit(load({"redis_url": url, "nodes": "replay:devnet"}), 60, repair=False)
+    await Store(redis, "mainnet").configure(parse_all(["60e"]))
+    with pytest.raises(UsageError, match="'mainet' is not here: this Redis holds mainnet"):
+        await audit(load({"redis_url": url, "network": "mainet"}), 60, repair=False)
+
+
+async def test_a_repair_is_waited_for_as_long_as_it_goes_on(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many heights there are; where no more is written, that is told with how many are left."""
+    monkeypatch.setattr(module, "REPAIR_SECONDS", 1.2)
+    wanted = Wanted(redis, "mainnet")
+    await wanted.tell(Progress(time.time(), 100, None))
+    writing = asyncio.create_task(module._write_again(wanted, tuple(range(10, 14))))
+    for height in range(10, 13):
+        await asyncio.sleep(0.8)
+        await wanted.written([height])
+    with pytest.raises(StoreFault, match="writes no more heights again, 1 are left"):
+        await writing
 
 
 @pytest.mark.parametrize(

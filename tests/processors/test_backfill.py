@@ -92,7 +92,7 @@ async def test_what_is_kept_no_more_is_not_waited_for(redis: Redis, redis_socket
     """The lowest height that may be named is out of what is kept when the head goes on."""
     monkeypatch.setattr(module, "POLL_SECONDS", 0.05)
     settings = load(await followed(redis, redis_socket))
-    store, wanted, lowest = Store(redis, NETWORK), Wanted(redis, NETWORK), 5000 - kept_epochs(settings)
+    store, wanted, lowest = Store(redis, NETWORK), Wanted(redis, NETWORK), 5000 - kept_epochs(120)
     await hold(store, lowest + 1, None, 1)
     await hold(store, 5000, lowest + 1, 2)
     task = asyncio.create_task(backfill(settings, Span(lowest, None, None), wait=True))

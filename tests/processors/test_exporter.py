@@ -103,6 +103,13 @@ async def test_openmetrics_when_asked(site: Site) -> None:
     assert "fvm_active_addresses" in [family.name for family in openmetrics(text)]  # type: ignore[no-untyped-call]
 
 
+@pytest.mark.parametrize("accept", ["application/openmetrics-text;version=abc", "text/plain;version=", ";;;", "*/*;q=x"])
+async def test_an_odd_wish_for_a_format(site: Site, accept: str) -> None:
+    """Whoever asks strangely gets figures all the same."""
+    status, _, text = await site.get("/metrics", accept)
+    assert (status, "fvm_active_addresses" in text) == (200, True)
+
+
 async def test_one_read_a_scrape(site: Site) -> None:
     """One round trip, and nothing kept from the scrape before."""
     await site.scrape()

@@ -55,6 +55,30 @@ async def test_null_rounds_are_known_and_what_one_stream_lacks_is_not(store: Sto
     assert len(await missing(store, 997, 1005)) == 2
 
 
+async def test_a_hole_below_what_no_window_wants_is_reached_from_above(store: Store) -> None:
+    """So deep the hash of a tipset is not kept: the walk begins at the lowest one whose hash is, whatever was filled below it."""
+    for height, parent in ((5000, 3990), (3990, 3985), (3985, 3979), (3979, 3970)):
+        await hold(store, height, parent, height)
+    assert await missing(store, 3960, 5000) == [*range(3970, 3959, -1)]
+    assert await newest_hole(store, 3960, 5000) == Hole(Published(3985, tipset(3985, 3979, 3985).hash), 3959)
+    found = await newest_hole(store, 3970, 5000, again={3979})
+    assert found == Hole(Published(3985, tipset(3985, 3979, 3985).hash), 3978)
+
+
+async def test_a_longer_window_misses_what_was_left_out_for_the_shorter(store: Store) -> None:
+    """Its tipsets were too deep to be kept whole: they are filled again, and the window has them then."""
+    for height, parent in ((5000, 3990), (3990, 3979), (3979, 3970)):
+        await hold(store, height, parent, height)
+    assert await missing(store, 3971, 5000) == []
+    await store.configure(parse_all(["1h", "24h"]))
+    assert await missing(store, 3971, 5000) == [3979]
+    assert await newest_hole(store, 3971, 5000) == Hole(Published(3990, tipset(3990, 3979, 3990).hash), 3978)
+    await hold(store, 3979, 3970, 6000)
+    assert await missing(store, 3971, 5000) == []
+    window = (await store.snapshot()).streams["tipsets"].windows["24h"]
+    assert (window.processed, window.null) == (3, 5000 - 3970 - 3)
+
+
 async def test_heights_are_filled_again_where_that_is_wanted(store: Store) -> None:
     """A height that is held counts as a hole when it is named, below the next tipset that is not."""
     for height in range(1000, 1006):

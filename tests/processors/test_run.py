@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from processors import run
 from processors.run import export, replay, stored
-from processors.store import Store
+from processors.store import NETWORKS, Store
 from processors.windows import parse_all
 from streams.errors import RecordingError, UsageError
 from streams.settings import Settings, load
@@ -55,6 +55,18 @@ async def test_what_is_stored_is_read_by_network(redis: Redis, redis_socket: str
     for network in ("two", "one"):
         await Store(redis, network).configure(parse_all(["20e"]))
     assert [snapshot.network for snapshot in await stored(settings(redis_socket))] == ["one", "two"]
+
+
+async def test_a_network_of_another_release_keeps_nobody_from_the_others(redis: Redis, redis_socket: str) -> None:
+    """Nor does one that is not asked for; where there is no other, it is told."""
+    await redis.sadd(NETWORKS, "old")
+    await redis.set("pulse:{old}:config", b"\x93\x63\x01\x90")
+    with pytest.raises(UsageError, match="schema 99"):
+        await stored(settings(redis_socket))
+    await Store(redis, "one").configure(parse_all(["20e"]))
+    await Store(redis, "two").configure(parse_all(["20e"]))
+    assert [snapshot.network for snapshot in await stored(settings(redis_socket))] == ["one", "two"]
+    assert [snapshot.network for snapshot in await stored(settings(redis_socket, network="two"))] == ["two"]
 
 
 async def test_export_serves_what_others_store(redis: Redis, redis_socket: str) -> None:

@@ -3,6 +3,7 @@ from hypothesis import strategies as st
 
 from processors import samples
 from processors.readings import Snapshot, StreamReading, WindowReading
+from streams.records import Stream
 from tests.processors.snapshots import FIL, snapshot, tipsets, window
 
 EMPTY = Snapshot("devnet")
@@ -68,6 +69,20 @@ def test_coverage_is_the_least_of_the_streams() -> None:
     assert list(samples.coverage(snapshot(logs=window(processed=5)))) == [({"window": "20e"}, 0.25)]
     only = Snapshot("devnet", {"tipsets": StreamReading(head=9, windows={"20e": window()})})
     assert list(samples.coverage(only)) == [({"window": "20e"}, 0.0)]
+
+
+def test_a_stream_that_lags_behind_knows_nothing_of_what_is_newer() -> None:
+    """Its own window may be full: of the one that ends at the newest head it lacks as much as it is behind."""
+    full = {"120e": window("120e", 120, processed=120)}
+    for lag, share in ((samples.LAG_EPOCHS, 1.0), (30, 0.75), (500, 0.0)):
+        readings: dict[Stream, StreamReading] = {
+            "tipsets": StreamReading(head=900, windows=full),
+            "logs": StreamReading(head=900 - lag, windows=full),
+        }
+        lagging = Snapshot("devnet", readings)
+        assert list(samples.coverage(lagging)) == [({"window": "120e"}, share)]
+        missing = next(value for labels, value in samples.epochs(lagging) if labels["state"] == "missing")
+        assert missing == (lag if lag > samples.LAG_EPOCHS else 0)
 
 
 def test_the_ledger_of_the_worst_stream() -> None:

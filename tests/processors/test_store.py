@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
@@ -356,6 +357,15 @@ async def test_a_window_beyond_what_is_kept_says_so(redis: Redis) -> None:
     window = (await shown(store)).windows["12e"]
     assert (window.processed, window.coverage) == (5, 5 / 12)
     assert window.sums == recount({height: contribution(height) for height in range(1016, 1021)}, OTHER[1:2], 1000).windows["12e"].sums
+
+
+async def test_history_that_is_given_up_is_told(store: Store) -> None:
+    """A longest window that becomes shorter forgets; one that becomes longer does not."""
+    with structlog.testing.capture_logs() as said:
+        await store.configure((*OTHER, *parse_all(["1h"])))
+        assert said == []
+        await store.configure(OTHER[:1])
+    assert [(one["log_level"], one["was_epochs"], one["is_epochs"]) for one in said] == [("warning", 120, OTHER[0].epochs)]
 
 
 async def test_windows_that_are_gone_leave_nothing(store: Store, redis: Redis) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from streams.chain import Published, held_by_all
 from streams.errors import NodeFault, Refusal, Silence
 from streams.events import OutOfReach, Policy, Position, Skipped
-from streams.history import History, Hole, Pace
+from streams.history import History, Hole
 from streams.left_out import IN_A_ROW
 from streams.memory import Memory
 from streams.records import LogsRecord, Rewind, TipsetRecord, stream_of
@@ -355,25 +355,6 @@ def test_a_tipset_that_is_no_ancestor_is_left() -> None:
     one.settle(50)
     assert one.follower.history.hole is None
     assert len(one.taken) == before
-
-
-def test_the_pace_follows_the_node() -> None:
-    """Halved once for what went wrong together, paused twice as long each time, raised by successes up to its most."""
-    pace = Pace(16)
-    for _ in range(200):
-        pace.succeeded()
-    assert pace.allowed == 16
-    pace.limited(100.0)
-    pace.limited(100.1)
-    assert pace.allowed == 8
-    assert pace.resume_at == 100.5
-    pace.limited(101.0)
-    assert pace.allowed == 4
-    assert pace.resume_at == 102.0
-    for now in range(200, 1000, 100):
-        pace.limited(now)
-    assert pace.allowed == 1
-    assert pace.resume_at == 960.0
 
 
 @pytest.mark.parametrize("fault", [Silence("no answer"), Refusal("no", busy=True)])
