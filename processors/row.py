@@ -53,7 +53,8 @@ class Row:
     `help` is one line for Prometheus, `definition` what is counted, `silent` what the figure does not say, `claim` what the
     article says about it (in other words than its own). Without `samples` the exporter itself knows the value. `counted`
     figures are counts over the epochs of a window, so holes in it make them wrong; the others are read from the state. `needs` is what
-    must be there for a value, `stretch_epochs` how far back a figure without a window looks.
+    must be there for a value, `stretch_epochs` how far back a figure without a window looks. `share` is the metric that says how much is
+    known of what a figure is the sum of: below 1 nobody judges it.
     """
 
     metric: str
@@ -70,6 +71,7 @@ class Row:
     counted: bool = True
     needs: tuple[Need, ...] = ()
     stretch_epochs: int = 0
+    share: str = ""
 
     @property
     def chain(self) -> bool:

@@ -6,6 +6,7 @@ from processors.thresholds import Indicator, Threshold
 
 DECLARED = "as the contracts file declares it"
 PARTIAL = "Pools without a fresh sample are left out of sums: see fvm_tvl_coverage_ratio."
+UNJUDGED = PARTIAL + " While there are any, no alert judges the sum."
 
 POOLS = (
     Row(
@@ -63,9 +64,10 @@ POOLS = (
         group="pools",
         samples=m.lent_usd,
         counted=False,
+        share="fvm_tvl_coverage_ratio",
         needs=("pools", "loans", "price"),
         definition="fvm_lent_fil times filecoin_price_usd, and what pools of stablecoins have lent. Absent without a fresh price.",
-        silent="Pools that do not tell what they lent. " + PARTIAL,
+        silent="Pools that do not tell what they lent. " + UNJUDGED,
         claim="1.6 billion USD of staked FIL became liquid for storage providers and computing.",
         indicators=(
             Indicator(
@@ -222,9 +224,10 @@ POOLS = (
         group="pools",
         samples=m.tvl_usd,
         counted=False,
+        share="fvm_tvl_coverage_ratio",
         needs=("pools", "price"),
         definition="fvm_tvl_fil times filecoin_price_usd, and the pools of stablecoins that count. Absent without a fresh price.",
-        silent="It moves with the price: see fvm_tvl_fil for what people did. " + PARTIAL,
+        silent="It moves with the price: see fvm_tvl_fil for what people did. " + UNJUDGED,
         claim="More than 300 million USD were locked in early 2024.",
         indicators=(
             Indicator(name="tvl", title="Value locked", window="", hold="6h", presets={"article": Threshold("below", goal=300e6)}),

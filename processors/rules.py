@@ -4,7 +4,7 @@ Values are recorded with `max` (`min` for coverage) over whatever else labels th
 count once. An indicator may have labels beyond its window, such as `pool`: they stay, and each value is watched by itself.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from processors.alerts import FRESH_SECONDS, PIPELINE, STORE, TRUTH, WATCHDOG, Alert, Links
@@ -48,10 +48,16 @@ def _upgrade(row: Row, indicator: Indicator) -> Iterator[dict[str, Any]]:
         yield {"record": "fvm:indicator:upgrade", "expr": expr, "labels": {"indicator": indicator.name}}
 
 
-def _covered(state: str) -> dict[str, Any]:
-    """The rule that records the values which can be relied on; those of the indicators `state` need no covered window."""
-    counted = f'fvm:indicator:value{{indicator!~"{state}"}} and on (network, window) fvm:window:coverage_ratio >= 1'
+def _covered(state: str, sums: Mapping[str, str]) -> dict[str, Any]:
+    """The rule that records the values which can be relied on.
+
+    Those of the indicators `state` need no covered window; those of `sums`, by the metric of the share that is known, all of what they add.
+    """
+    apart = "|".join([state, *sums.values()])
+    counted = f'fvm:indicator:value{{indicator!~"{apart}"}} and on (network, window) fvm:window:coverage_ratio >= 1'
     others = f'fvm:indicator:value{{indicator=~"{state}"}}'
+    for share, names in sums.items():
+        others += f'\n  or (fvm:indicator:value{{indicator=~"{names}"}} and on (network) min by (network) ({share}) >= 1)'
     fresh = f"and on (network) fvm:head:age_seconds < {FRESH_SECONDS}"
     masked = f"unless on (network, window) {MASKED}\n  unless on (network, indicator) {MASKED_BEYOND}"
     expr = f"(\n  {counted}\n  or {others}\n)\n  {fresh}\n  {masked}"
@@ -79,9 +85,11 @@ def recording() -> list[dict[str, Any]]:
         {"record": "fvm:window:coverage_ratio", "expr": "min by (network, window) (pulse_window_coverage_ratio)"},
         {"record": "fvm:window:upgrade", "expr": "max by (network, window) (fvm_window_upgrade)"},
     ]
-    state = "|".join(indicator.name for row, indicator in watched() if not row.counted or "window" not in row.labels)
+    state = "|".join(indicator.name for row, indicator in watched() if not row.share and (not row.counted or "window" not in row.labels))
+    shares = sorted({row.share for row, _ in watched() if row.share})
+    sums = {share: "|".join(indicator.name for row, indicator in watched() if row.share == share) for share in shares}
     masked = [rule for row, indicator in watched() for rule in _upgrade(row, indicator)]
-    return [{"name": "fvm-indicators", "interval": "1m", "rules": [*plain, *facts, *masked, *trends, _covered(state), *_beyond()]}]
+    return [{"name": "fvm-indicators", "interval": "1m", "rules": [*plain, *facts, *masked, *trends, _covered(state, sums), *_beyond()]}]
 
 
 def _crossed(hold: str) -> str:

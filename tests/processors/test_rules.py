@@ -45,11 +45,19 @@ def test_other_labels_stay() -> None:
 
 def test_a_figure_of_the_state_needs_no_covered_window() -> None:
     """Nor one without a window: a hole in the ledger says nothing about it."""
-    counted, others = _covered("a|b")["expr"].split("\n  or ")
+    counted, others = _covered("a|b", {})["expr"].split("\n  or ")
     assert 'indicator!~"a|b"' in counted
     assert "coverage" in counted
     assert 'indicator=~"a|b"' in others
     assert "coverage" not in others
+
+
+def test_a_sum_counts_where_all_of_it_is_known() -> None:
+    """What is left out of it would raise an alert, or hide one."""
+    counted, others, whole = _covered("a", {"fvm_share": "b|c"})["expr"].split("\n  or ")
+    assert 'indicator!~"a|b|c"' in counted
+    assert 'indicator=~"a"' in others
+    assert whole.startswith('(fvm:indicator:value{indicator=~"b|c"} and on (network) min by (network) (fvm_share) >= 1)')
 
 
 def test_one_generic_alert_for_every_hold() -> None:

@@ -1,11 +1,16 @@
 from dataclasses import replace
 
+import msgspec
+import pytest
+
 from processors.catalogue import INDICATORS
-from processors.readings import Snapshot
+from processors.money import FACT, PRICE, Declared, PoolFacts
+from processors.readings import Sample, Snapshot, StateReading, StreamReading
 from processors.row import Row
 from processors.standings import Figure, Standing, Trend, _standing, age_seconds, as_json, standings
 from processors.thresholds import Indicator, Threshold, Watch, watches
-from tests.processors.snapshots import NOW, snapshot, tipsets
+from streams.settings import load
+from tests.processors.snapshots import FIL, NOW, snapshot, tipsets
 
 WATCHES = watches(INDICATORS)
 
@@ -46,6 +51,18 @@ def test_a_window_that_is_not_kept() -> None:
     assert found.figure is None
     assert found.state == "unavailable"
     assert found.figures["20e"].value == 5
+
+
+@pytest.mark.parametrize("known,state,share", [(2, "ok", 1.0), (1, "filling", 0.5)])
+def test_a_sum_is_judged_where_all_of_it_is_known(known: int, state: str, share: float) -> None:
+    """One pool whose size is not known makes value locked no smaller."""
+    pools = tuple(PoolFacts(name, "P", "defi-lending", "attofil", counted=True, reports=True) for name in ("a", "b"))
+    sizes = {f"pool:{pool.pool}:assets_attofil": Sample(200_000_000 * FIL, 100) for pool in pools[:known]}
+    facts = {FACT: msgspec.json.encode(Declared(pools=pools)).decode(), "timestamp_seconds": str(int(NOW))}
+    reading = Snapshot("devnet", {"tipsets": StreamReading(head=100)}, facts, StateReading(100, {PRICE: Sample(FIL, 100), **sizes}))
+    level = watches(INDICATORS, overrides=load({"thresholds": {"tvl": {"bound": "below", "critical": 3e8}}}).thresholds)
+    found = next(one for one in standings(reading, level, NOW) if one.name == "tvl")
+    assert (found.state, found.coverage) == (state, share)
 
 
 def test_of_several_series_the_worst_counts() -> None:
