@@ -4,11 +4,12 @@ import msgspec
 import pytest
 
 from processors.catalogue import INDICATORS
-from processors.money import FACT, PRICE, Declared, PoolFacts
+from processors.money import FACT, Declared, PoolFacts
 from processors.readings import Sample, Snapshot, StateReading, StreamReading
 from processors.row import Row
 from processors.standings import Figure, Standing, Trend, _standing, age_seconds, as_json, standings
 from processors.thresholds import Indicator, Threshold, Watch, watches
+from streams.prices import NAME as PRICE
 from streams.settings import load
 from tests.processors.snapshots import FIL, NOW, snapshot, tipsets
 
