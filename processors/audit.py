@@ -73,6 +73,18 @@ class Audit:
     wrong: tuple[int, ...]
     repaired: tuple[int, ...] = ()
 
+    @property
+    def only_classes(self) -> bool:
+        """Whether all that differs is of which class something is: over all classes every sum is the same."""
+        moved: Counter[tuple[str, str]] = Counter()
+        for one in self.differences:
+            figure, of_class, _ = one.figure.partition(":")
+            if not of_class:
+                return False
+            moved[one.window, figure] += one.held - one.recounted
+        # Somebody who sends to two classes is in both.
+        return bool(self.differences) and not any(rest for (_, figure), rest in moved.items() if not figure.startswith("distinct"))
+
 
 @dataclass(slots=True)
 class Block:

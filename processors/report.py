@@ -25,6 +25,7 @@ from streams.settings import Settings
 from streams.values import Listen
 
 WIDE = 10_000
+SHOWN_HEIGHTS = 10
 """Characters of a line where nobody looks at a terminal."""
 _COLOURS = {"ok": "green", "note": "yellow", "failed": "red", "info": "blue", "stale": "red", "warning": "yellow", "critical": "red"}
 
@@ -175,8 +176,12 @@ def print_audit(outcome: Audit, *, as_json: bool) -> None:
         for one in outcome.differences:
             table.add_row(one.window, one.figure, str(one.held), str(one.recounted))
         console.print(table)
-    for height in outcome.wrong:
-        console.print(f"epoch {height} is wrong: fvm-pulse audit --repair has it written again")
+    if outcome.only_classes:
+        console.print("only classes differ: what is known of contracts, or the contracts file, is newer than what was counted")
+    if outcome.wrong:
+        shown = ", ".join(map(str, outcome.wrong[:SHOWN_HEIGHTS]))
+        more = f" and {len(outcome.wrong) - SHOWN_HEIGHTS} more" if len(outcome.wrong) > SHOWN_HEIGHTS else ""
+        console.print(f"wrong are the epochs {shown}{more}: fvm-pulse audit --repair has them written again")
     if not outcome.differences:
         where = f"window{'s' * (len(outcome.windows) > 1)} {', '.join(outcome.windows)}, epochs {outcome.lowest} to {outcome.head}"
         again = f"; epochs written again: {len(outcome.repaired)}" if outcome.repaired else ""

@@ -149,6 +149,8 @@ def _levels(where: str, threshold: Threshold | None, override: Override) -> Thre
         warn=base.warn if override.warn is None else override.warn,
         critical=base.critical if override.critical is None else override.critical,
     )
+    if override.bound and not changed.levels:
+        raise UsageError(f"{where}.bound: {bound!r} without a level: give warn or critical (what the preset has is for its own bound)")
     _check(where, changed)
     return changed
 

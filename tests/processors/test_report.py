@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from processors.audit import Audit
+from processors.audit import Audit, Difference
 from processors.doctor import Finding
 from processors.report import fetch, print_audit, print_findings, print_indicators
 from streams.errors import StoreFault
@@ -127,6 +127,22 @@ def test_findings_with_advice(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert "height 5" in printed
     assert "→ use another node" in printed
+
+
+@pytest.mark.parametrize("gas, only", [((3, 5), True), ((4, 5), False)])
+def test_an_audit_tells_moved_classes_from_lost_messages(gas: tuple[int, int], only: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a newer contracts file calls otherwise is no loss; however many epochs are wrong, a line says so."""
+    differences = (
+        Difference("1h", "gas:dex", 5, gas[0]),
+        Difference("1h", "gas:unknown", 3, gas[1]),
+        Difference("1h", "distinct sender:dex", 2, 1),
+    )
+    found = Audit(99, 7, ("1h",), 32, differences, tuple(range(10, 90)))
+    print_audit(found, as_json=False)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert found.only_classes is only
+    assert ("only classes differ" in shown) is only
+    assert "wrong are the epochs 10, 11, 12, 13, 14, 15, 16, 17, 18, 19 and 70 more: fvm-pulse audit --repair" in shown
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,7 @@ def test_another_bound_forgets_the_preset() -> None:
         ("floor", Change(critical=30), r"critical \(30\) must lie below warn \(20\)"),
         ("floor", Change(warn=5, critical=4, bound="above"), r"critical \(4\) must lie above warn \(5\)"),
         ("floor", Change(warn=float("nan")), "thresholds.floor.warn: nan is not allowed"),
+        ("floor", Change(bound="above"), "thresholds.floor.bound: 'above' without a level: give warn or critical"),
         ("bare", Change(warn=1), "thresholds.bare: bound is needed"),
     ],
 )
