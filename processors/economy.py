@@ -27,9 +27,9 @@ MOST_BRIDGES = 20
 
 Label = Annotated[str, Meta(pattern=r"\A[a-z0-9]+(-[a-z0-9]+)*\Z", max_length=32)]
 Symbol = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9.]*\Z", max_length=16)]
-_Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^\S(.*\S)?$")]
+_Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"\A\S(.*\S)?\Z")]
 _Text = Annotated[str, Meta(max_length=400)]
-_Event = Annotated[str, Meta(pattern=r"\A[A-Za-z_]\w*\([a-z0-9,()\[\]]*\)\Z", max_length=200)]
+_Event = Annotated[str, Meta(pattern=r"\A[A-Za-z_]\w*\((?!.*int(?!\d))(?!.*(,,|\(,|,\)))[a-z0-9,()\[\]]*\)\Z", max_length=200)]
 _View = Annotated[str, Meta(pattern=r"\A(0x[0-9a-fA-F]{40}\.)?[A-Za-z_]\w*\(\)(#[0-9]{1,2})?\Z")]
 _Decimals = Annotated[int, Meta(ge=0, le=18)]
 _Epochs = Annotated[int, Meta(ge=1, le=2880)]

@@ -215,6 +215,8 @@ def pool(**changed: str) -> str:
         (pool() + pool().splitlines()[2] + "\n", 4, "a pool mine stands in line 3 already"),
         (pool(pool="glif2", address='"0xe764Acf02D8B7c21d2B6A8f0a96C78541e0DC3fd"'), 3, "pool address 0xe764acf0"),
         (f'gateways:\n  314:\n    - {{bridge: a, address: "{WFIL}", in: [nonsense]}}\n', 3, "in "),
+        (f'gateways:\n  314:\n    - {{bridge: a, address: "{WFIL}", in: ["A(uint,address)"]}}\n', 3, "in "),
+        (f'gateways:\n  314:\n    - {{bridge: a, address: "{WFIL}", in: ["A(address,)"]}}\n', 3, "in "),
         (f'gateways:\n  314:\n    - {{bridge: a, address: "{WFIL}", in: ["A()"], out: ["A()"]}}\n', 3, "event of a gateway"),
         (
             f'bridged_tokens:\n  314:\n    - {{bridge: a, token: T, address: "{WFIL}", decimals: 19}}\n',
