@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self, cast
 import faust
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from faust.auth import SASLCredentials, SSLCredentials
 from faust.transport.drivers import aiokafka as kafka
 from faust.types.auth import CredentialsT
@@ -40,6 +40,8 @@ STARTING_SECONDS = 30.0
 STOPPING_SECONDS = 7.0
 """How long a last commit and leaving the group may take together: some more than a session, after which we are out anyway."""
 GIVING_UP_SECONDS = 1.0
+LONGEST_CHAIN_ID = 18
+"""In digits."""
 
 
 class Delivery(NamedTuple):
@@ -70,7 +72,7 @@ def delivery_of(message: Any, prefix: str) -> Delivery:
         message.value or b"",
         topics.network_of(prefix, message.topic) or "",
         message.topic.rpartition(".")[2],
-        int(stated) if stated.isdigit() else None,
+        int(stated) if isinstance(stated, bytes) and len(stated) <= LONGEST_CHAIN_ID and stated.isdigit() else None,
     )
 
 
@@ -222,9 +224,8 @@ class TopicAgents:
         self._up.set()
 
     async def _take(self, event: Any) -> None:
-        delivery = delivery_of(event.message, self._prefix)
         try:
-            await self._handle(delivery)
+            await self._handle(delivery_of(event.message, self._prefix))
         except Exception as error:  # noqa: BLE001 (whatever it is, the record must not count as done)
             if not self._failure.done():
                 self._failure.set_exception(error)
@@ -313,10 +314,15 @@ class DeadLetters:
             headers += topics.headers(delivery.network, delivery.chain_id)
         if self._producer is None:
             raise RuntimeError("the dead letters are not connected")
+        value = delivery.value
         while True:
             try:
-                await self._producer.send_and_wait(self._topic, delivery.value, delivery.key, headers=headers)
+                await self._producer.send_and_wait(self._topic, value, delivery.key, headers=headers)
                 return
+            except MessageSizeTooLargeError:
+                if not value:
+                    raise
+                value = b""  # where it lies, and why it was not applied, is what can be kept of it
             except KafkaError as error:
                 log.warning("a dead letter can not be put aside, trying again", reason=str(error) or type(error).__name__)
                 await asyncio.sleep(1)

@@ -154,7 +154,7 @@ class Connections:
     async def _talk(self, name: str) -> None:
         """One connection, from its handshake to its end."""
         address = self._addresses[name]
-        refused = oversize = False
+        refused = oversize = met = False
         try:
             async with connect(
                 address.url,
@@ -165,6 +165,7 @@ class Connections:
                 ping_interval=PING_SECONDS,
                 compression=None,
             ) as socket:
+                met = True
                 await self._drain(name, socket)
             reason = "closed by the node"
         except InvalidStatus as error:
@@ -181,6 +182,11 @@ class Connections:
                 oversize = error.sent.code == CloseCode.MESSAGE_TOO_BIG
         except (OSError, WebSocketException, TimeoutError) as error:
             reason = str(error) or type(error).__name__
+        except ValueError as error:
+            if met:
+                raise
+            # Where the node sends us is no address.
+            reason = str(error)
         self._follower.disconnected(name, reason, self._clock(), refused=refused, oversize=oversize)
 
     async def _drain(self, name: str, socket: ClientConnection) -> None:

@@ -41,7 +41,7 @@ from streams.records import NETWORK
 from streams.values import PREFIX, Node, secrets_in
 
 FILE = "fvm-pulse.toml"
-SECRET = {"redis_url", "kafka_password"}
+SECRET = {"redis_url", "kafka_password", "listen_password"}
 """Keys whose values are never shown, whatever is wrong with them."""
 DEFAULT_NODE = "wss://wss.node.glif.io/apigw/lotus/rpc/v1"
 

@@ -48,11 +48,9 @@ def topic_of(prefix: str, network: str, stream: Stream) -> str:
 
 def network_of(prefix: str, topic: str) -> str | None:
     """The network of a topic of ours, None for any other topic."""
-    match topic.split("."):
-        case [first, network, stream] if first == prefix and stream in STREAMS:
-            return network
-        case _:
-            return None
+    first, _, rest = topic.partition(".")
+    network, _, stream = rest.rpartition(".")  # a network's name may have dots, a prefix has none
+    return network if first == prefix and network and stream in STREAMS else None
 
 
 def dead_letters_of(prefix: str) -> str:
@@ -249,7 +247,8 @@ async def check_origin(brokers: Brokers, topic: str, network: str, chain_id: int
     """
     found = await newest_headers(brokers, topic)
     if found and (found.get("network"), found.get("chain_id")) != (network.encode(), str(chain_id).encode()):
-        said = f"{found.get('network', b'?').decode()!r} (chain id {found.get('chain_id', b'?').decode()})"
+        of, chain = ((found.get(key) or b"?").decode(errors="replace") for key in ("network", "chain_id"))
+        said = f"{of!r} (chain id {chain})"
         raise UsageError(
             f"topic_prefix: topic {topic} holds records of network {said}, not of {network!r} (chain id {chain_id}):"
             " choose another topic_prefix or network"

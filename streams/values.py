@@ -106,12 +106,15 @@ def _node(text: object, position: int) -> Node:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in {"ws", "wss"} and bool(parts.hostname) and parts.port != 0 and not re.search(r"\s", url)
+        (parts.hostname or "").encode("idna")
     except ValueError:
         usable = False
     if not usable:
         raise ValueError(
             f"{shown_url(url)!r} is not a websocket URL: allowed are ws://HOST[:PORT]/PATH, wss://HOST[:PORT]/PATH and replay:NAME"
         )
+    if parts.username is not None and parts.password is None:
+        raise ValueError(f"{shown_url(url)!r} has a user without a password: allowed are USER:PASSWORD@HOST, and a token beside the URL")
     return Node(name, url)
 
 

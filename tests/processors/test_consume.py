@@ -6,14 +6,16 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from processors.consume import FETCHED_BYTES, DeadLetters, Delivery, TopicAgents
+from processors.consume import FETCHED_BYTES, DeadLetters, Delivery, TopicAgents, delivery_of
 from streams import topics
 from streams.records import STREAMS, Stream
+from streams.topics import LARGEST_RECORD_BYTES
 from tests.brokers import Broker
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(90)]
@@ -187,6 +189,27 @@ async def test_who_is_told_to_end_while_it_ends_leaves_nothing_behind(kafka: Bro
     assert task.cancelled()
     assert asyncio.all_tasks() <= tasks
     assert threading.active_count() <= threads
+
+
+@pytest.mark.parametrize(
+    "stated, chain_id", [(b"314", 314), (None, None), (b"", None), (b"-1", None), (b"9" * 5000, None), ("314", None), (b"\xb2", None)]
+)
+def test_a_header_may_say_anything(stated: object, chain_id: int | None) -> None:
+    """What is no number says nothing, and keeps no record from being handled."""
+    message = SimpleNamespace(topic="a.net.logs", partition=1, offset=2, key=None, value=None, headers=[("chain_id", stated)])
+    assert delivery_of(message, "a") == Delivery("a.net.logs", 1, 2, None, b"", "net", "logs", chain_id)
+
+
+async def test_a_dead_letter_that_is_too_large(kafka: Broker) -> None:
+    """What is kept of it is where it lies; whoever waited for it goes on."""
+    await fill(kafka, "large", [])
+    async with DeadLetters(kafka.brokers, "large") as dead_letters, asyncio.timeout(20):
+        huge = bytes(LARGEST_RECORD_BYTES + 2**20)
+        await dead_letters.put(Delivery("large.here.logs", 3, 17, b"12", huge, "here", "logs", None), "not a record")
+    async with AIOKafkaConsumer("large.dead-letters", bootstrap_servers=kafka.address, auto_offset_reset="earliest") as consumer:
+        async with asyncio.timeout(20):
+            message = await consumer.getone()
+    assert (message.key, message.value, dict(message.headers)["offset"]) == (b"12", b"", b"17")
 
 
 async def test_dead_letters_say_why(kafka: Broker) -> None:

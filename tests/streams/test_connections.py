@@ -174,6 +174,23 @@ async def test_a_url_that_is_none_is_refused() -> None:
         await Run({"a": Address("http://127.0.0.1/")}, Shelf()).connections.run()
 
 
+@pytest.mark.parametrize("place", ["ws://[::bad", "ws://x:99999999/", f"ws://{'a' * 70}.org/", "http://b/"])
+async def test_a_node_that_sends_us_nowhere_is_one_that_is_not_reached(place: str) -> None:
+    """What it calls an address is no fault of ours, and the next node is followed."""
+
+    async def redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 302 Found\r\nLocation: {place}\r\nContent-Length: 0\r\n\r\n".encode())
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(redirect, "127.0.0.1", 0) as nowhere, Server(Node(world())) as server:
+        port = nowhere.sockets[0].getsockname()[1]
+        async with running({"a": Address(f"ws://127.0.0.1:{port}/"), "b": Address(server.url)}) as run:
+            await until(lambda: run.shelf.heights)
+            assert (run.lives(), bool(run.reasons())) == (["b"], True)
+
+
 async def test_a_refused_node_is_left_for_the_next() -> None:
     """The run goes on with the other one."""
     async with Server(Node(world())) as first, Server(Node(world())) as second:

@@ -24,8 +24,9 @@ async def client(kafka: Broker) -> AsyncIterator[AIOKafkaAdminClient]:
 def test_names_go_there_and_back() -> None:
     """The network can be read off a topic of ours, and off no other."""
     for stream in STREAMS:
-        assert topics.network_of("fvm", topics.topic_of("fvm", "calibrationnet", stream)) == "calibrationnet"
-    for other in ("fvm.dead-letters", "other.mainnet.tipsets", "fvm.mainnet.blocks", "fvm.main.net.logs", "__consumer_offsets"):
+        for network in ("calibrationnet", "my.net-2"):
+            assert topics.network_of("fvm", topics.topic_of("fvm", network, stream)) == network
+    for other in ("fvm.dead-letters", "other.mainnet.tipsets", "fvm.mainnet.blocks", "fvm..logs", "fvm.logs", "__consumer_offsets"):
         assert topics.network_of("fvm", other) is None
     assert topics.network_of("fvm", topics.dead_letters_of("fvm")) is None
 
