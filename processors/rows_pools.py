@@ -64,10 +64,9 @@ POOLS = (
         group="pools",
         samples=m.lent_usd,
         counted=False,
-        share="fvm_tvl_coverage_ratio",
         needs=("pools", "loans", "price"),
         definition="fvm_lent_fil times filecoin_price_usd, and what pools of stablecoins have lent. Absent without a fresh price.",
-        silent="Pools that do not tell what they lent. " + UNJUDGED,
+        silent="Pools that do not tell what they lent. " + PARTIAL,
         claim="1.6 billion USD of staked FIL became liquid for storage providers and computing.",
         indicators=(
             Indicator(
