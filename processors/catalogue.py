@@ -26,6 +26,11 @@ def watched() -> Iterator[tuple[Row, Indicator]]:
             yield row, indicator
 
 
+def row_of(metric: str) -> Row:
+    """The row of this metric."""
+    return next(row for row in ROWS if row.metric == metric)
+
+
 def unit_of(row: Row, indicator: Indicator) -> Unit:
     """The unit of an indicator's value: a baseline makes it a ratio."""
     return "ratio" if indicator.baseline_days else row.unit

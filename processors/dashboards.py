@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
 from processors import panels as p
-from processors.catalogue import ROWS, watched
+from processors.catalogue import ROWS, row_of, watched
 from processors.panels import CHAIN, GREEN, PROCESS, RED, SOURCE, YELLOW, Panel
 from processors.row import GROUPS, Group, Row
 from streams.metrics import ProcessMetrics
@@ -49,10 +49,6 @@ class Board:
 
 def _rows(group: Group) -> Iterator[Row]:
     return (row for row in ROWS if row.group == group and row.metric not in BY_HAND)
-
-
-def _row(metric: str) -> Row:
-    return next(row for row in ROWS if row.metric == metric)
 
 
 def _groups(board: str) -> Iterator[Panel]:
@@ -137,7 +133,7 @@ def _health() -> Iterator[Panel]:
     )
     yield p.figure(
         "Unreconciled burn",
-        p.text(_row("pulse_burn_unreconciled_attofil")),
+        p.text(row_of("pulse_burn_unreconciled_attofil")),
         p.unit_name("attoFIL"),
         f"max by (network) (pulse_burn_unreconciled_attofil{{{CHAIN}}})",
         p.steps((None, GREEN), (1, YELLOW)),
@@ -161,7 +157,7 @@ def _economy() -> Iterator[Panel]:
     yield from _groups("economy")
     yield build.Row("Burn and fees")
     for metric in ("filecoin_rolling_burned_fil", "fvm_total_burn_share_ratio", "filecoin_base_fee_attofil"):
-        yield p.of_row(_row(metric))
+        yield p.of_row(row_of(metric))
 
 
 def _lags() -> Panel:
@@ -182,7 +178,7 @@ def _pipeline() -> Iterator[Panel]:
     yield p.spread("Latency of tipsets", "From a node's notice of a tipset to its figures in Redis.", "pulse_tipset_latency_seconds")
     upgrade = f"max by (network, window) (fvm_window_upgrade{{{CHAIN}}})"
     words = {"0": ("no", GREEN), "1": ("upgrade inside", YELLOW)}
-    yield p.timeline("Upgrades", p.text(_row("fvm_window_upgrade")), upgrade, "{{network}} {{window}}", words).span(12).height(9)
+    yield p.timeline("Upgrades", p.text(row_of("fvm_window_upgrade")), upgrade, "{{network}} {{window}}", words).span(12).height(9)
     yield from _groups("pipeline")
     yield build.Row("What processes count")
     yield from _of_processes(endpoints=False)
@@ -220,12 +216,12 @@ def _redis() -> Iterator[Panel]:
     yield build.Row("Whether Redis can be relied on")
     for metric, name in (("pulse_redis_up", "Redis"), ("pulse_redis_persistence_up", "Writes of Redis to disk")):
         expr = f"min by (job, instance) ({metric}{{{PROCESS}}})"
-        yield p.timeline(name, p.text(_row(metric)), expr, "{{job}} {{instance}}", UP_DOWN).span(12)
+        yield p.timeline(name, p.text(row_of(metric)), expr, "{{job}} {{instance}}", UP_DOWN).span(12)
     yield from _groups("redis")
     yield build.Row("Processes")
     running = f"max by (job, instance, role, version, python) (pulse_build_info{{{PROCESS}}})"
     names = ["instance", "role", "version", "python", "job"]
-    yield p.listing("What runs", p.text(_row("pulse_build_info")), {"A": running}, "instance", {name: name for name in names})
+    yield p.listing("What runs", p.text(row_of("pulse_build_info")), {"A": running}, "instance", {name: name for name in names})
     yield from _runtime()
 
 

@@ -10,10 +10,10 @@ from typing import Any, Literal, TypeAlias
 
 from processors.absence import Absence, absence
 from processors.alerts import FRESH_SECONDS
-from processors.catalogue import ROWS, watched
+from processors.catalogue import row_of, watched
 from processors.readings import Snapshot, StreamReading
 from processors.row import Group, Row, Unit
-from processors.samples import Sample, coverage, fact, known
+from processors.samples import coverage, fact, known
 from processors.thresholds import Severity, Threshold, Watch
 from processors.windows import EPOCH_SECONDS, FRESH_EPOCHS
 
@@ -119,8 +119,8 @@ def _standing(snapshot: Snapshot, row: Row, watch: Watch, now: float) -> Standin
     values = _values(snapshot, row, watch)
     counted = row.counted and "window" in row.labels
     covered = {labels["window"]: value for labels, value in coverage(snapshot)} if counted else {}
-    if row.share:
-        covered = {indicator.window: next((value for _, value in _samples(snapshot, row.share)), 0.0)}
+    if row.share and (share := row_of(row.share).samples) is not None:
+        covered = {indicator.window: next((value for _, value in share(snapshot)), 0.0)}
     goal = indicator.at("article")
     return Standing(
         name=indicator.name,
@@ -137,12 +137,6 @@ def _standing(snapshot: Snapshot, row: Row, watch: Watch, now: float) -> Standin
         absence=absence(snapshot, row, indicator.window) if values.get(indicator.window) is None else None,
         age_seconds=_age_of(snapshot, row, now),
     )
-
-
-def _samples(snapshot: Snapshot, metric: str) -> Iterable[Sample]:
-    """What the row of this metric says."""
-    row = next(one for one in ROWS if one.metric == metric)
-    return row.samples(snapshot) if row.samples else ()
 
 
 def _age_of(snapshot: Snapshot, row: Row, now: float) -> float | None:
