@@ -35,6 +35,11 @@ class Config(msgspec.Struct, array_like=True, frozen=True):
     survive_reorg_epochs: int
     windows: tuple[tuple[str, int], ...]
 
+    @property
+    def longest(self) -> int:
+        """The longest window, in epochs."""
+        return max((epochs for _, epochs in self.windows), default=0)
+
 
 class _Range(NamedTuple):
     """What is accounted for of a range: totals, counts of members by kind, the lower edge, and new deployers (below 0: not known)."""

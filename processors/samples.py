@@ -197,9 +197,14 @@ def project_gas(snapshot: Snapshot) -> Iterator[Sample]:
 # Facts about the pipeline.
 
 
+def _heads(snapshot: Snapshot) -> dict[Stream, int]:
+    """The head of each stream that has one."""
+    return {one: reading.head for one in COUNTED_STREAMS if (reading := known(snapshot, one)) and reading.head is not None}
+
+
 def _lag_epochs(snapshot: Snapshot, stream: Stream) -> int:
     """How far a stream is behind the one that is furthest, 0 where it only takes a moment longer."""
-    heads = {one: reading.head for one in COUNTED_STREAMS if (reading := known(snapshot, one)) and reading.head is not None}
+    heads = _heads(snapshot)
     lag = max(heads.values()) - heads[stream] if stream in heads else 0
     return lag if lag > LAG_EPOCHS else 0
 
@@ -239,6 +244,6 @@ def epochs(snapshot: Snapshot) -> Iterator[Sample]:
 
 def processed_epoch(snapshot: Snapshot) -> Iterator[Sample]:
     """The height up to which every stream is processed."""
-    heads = [reading.head for stream in COUNTED_STREAMS if (reading := known(snapshot, stream)) and reading.head is not None]
+    heads = _heads(snapshot)
     if len(heads) == len(COUNTED_STREAMS):
-        yield {}, min(heads)
+        yield {}, min(heads.values())

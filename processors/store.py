@@ -146,10 +146,11 @@ class Store:
         packed = _pack(config)
         with faults(SCHEMA):
             found = await self._redis.get(self._keys.config)
-            had = max((epochs for _, epochs in _configured(found).windows), default=0) if found is not None else 0
-            longest = max(window.epochs for window in windows)
-            if longest < had:
-                log.warning("the longest window is shorter than it was: older history is forgotten", was_epochs=had, is_epochs=longest)
+            had = _configured(found).longest if found is not None else 0
+            if config.longest < had:
+                log.warning(
+                    "the longest window is shorter than it was: older history is forgotten", was_epochs=had, is_epochs=config.longest
+                )
             await self._write_config(packed)
         self._config = packed
         for stream in COUNTED_STREAMS:
@@ -279,7 +280,7 @@ class Store:
             packed = await self._redis.get(self._keys.config)
         if packed is None:
             raise StoreFault("no windows are configured: start the follower first, over Kafka a worker")
-        return max(epochs for _, epochs in _configured(packed).windows)
+        return _configured(packed).longest
 
     async def hash_at(self, height: int) -> str | None:
         """The hash of the tipset at `height`, None where none is kept."""
