@@ -34,7 +34,7 @@ from streams.errors import StoreFault, UsageError
 from streams.listening import Door
 
 Reader = Callable[[], Awaitable[Sequence[Snapshot]]]
-"""Reads every network that is served, one round trip each; raises `StoreFault` where Redis is away."""
+"""Reads every network that is served, one round trip each; raises `StoreFault` where Redis is away, `UsageError` where others wrote it."""
 
 AWAY = (StoreFault, UsageError, RedisError, OSError, TimeoutError)
 
@@ -136,7 +136,7 @@ class Exporter:
         return runner
 
     async def _snapshots(self) -> Sequence[Snapshot] | None:
-        """One read; None where Redis is away or too slow."""
+        """One read; None where Redis is away or too slow, or holds nothing of ours."""
         try:
             async with asyncio.timeout(self._read_timeout_seconds):
                 with cancellable():

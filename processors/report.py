@@ -25,8 +25,8 @@ from streams.settings import Settings
 from streams.values import Listen
 
 WIDE = 10_000
-SHOWN_HEIGHTS = 10
 """Characters of a line where nobody looks at a terminal."""
+SHOWN_HEIGHTS = 10
 _COLOURS = {"ok": "green", "note": "yellow", "failed": "red", "info": "blue", "stale": "red", "warning": "yellow", "critical": "red"}
 
 

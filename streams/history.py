@@ -296,12 +296,9 @@ class History:
         if key not in self._running:
             return []
         self._running.discard(key)
-        if isinstance(fault, Silence):
-            self.pace.limited(now)
-            return self._unanswered(key, fault, now)
         if fault.busy:
             self.pace.limited(now)
-            return []
+            return self._unanswered(key, fault, now) if isinstance(fault, Silence) else []
         self._left_out.heard()
         if isinstance(key[1], int):
             self._asked.add(key[1])  # its hash will find it
