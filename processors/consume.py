@@ -22,10 +22,10 @@ from faust.types.auth import CredentialsT
 from mode.threads import WorkerThread
 
 from processors.app import add_agent
-from processors.faults import cancellable
 from processors.places import Partition, Places
 from streams import topics
 from streams.brokers import Brokers
+from streams.cancellation import cancellable
 from streams.records import STREAMS, Stream
 
 log = structlog.get_logger(__name__)

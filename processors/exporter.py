@@ -21,7 +21,6 @@ from redis.exceptions import RedisError
 from processors import page, style
 from processors.catalogue import ROWS, unit_of, watched
 from processors.entrance import guard, renewal
-from processors.faults import cancellable
 from processors.readings import Snapshot
 from processors.row import Row
 from processors.samples import Sample
@@ -30,6 +29,7 @@ from processors.thresholds import Watch
 from processors.trail import Trail
 from processors.vitals import Vitals
 from streams.account import Endpoint
+from streams.cancellation import cancellable
 from streams.errors import StoreFault, UsageError
 from streams.listening import Door
 

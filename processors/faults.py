@@ -1,11 +1,11 @@
 """Every error of Redis, as one of ours."""
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 
+from streams.cancellation import cancellable
 from streams.errors import StoreFault, StoreRefusal, UsageError
 
 
@@ -38,18 +38,6 @@ def _redis_faults(schema: int) -> Iterator[None]:
         raise StoreRefusal(_refusal(error, text)) from error
     except (RedisError, OSError) as error:
         raise StoreFault(f"Redis is away: {error}") from error
-
-
-@contextmanager
-def cancellable() -> Iterator[None]:
-    """A cancellation in here stays one: a library may turn it into a broken connection, or into nothing."""
-    task = asyncio.current_task()
-    before = task.cancelling() if task is not None else 0  # who cleans up after a cancellation goes on
-    try:
-        yield
-    finally:
-        if task is not None and task.cancelling() > before:
-            raise asyncio.CancelledError
 
 
 @contextmanager

@@ -14,9 +14,9 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, 
 
 from processors.embedded import embedded_redis, socket_of
 from processors.exporter import Exporter
-from processors.faults import cancellable
 from processors.store import Store
 from streams.account import Account
+from streams.cancellation import cancellable
 from streams.connections import Address
 from streams.errors import StoreFault, UsageError
 from streams.events import Policy

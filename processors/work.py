@@ -14,7 +14,6 @@ from redis.asyncio import Redis
 from processors.classify import Classifier
 from processors.consume import DeadLetters, Delivery, TopicAgents
 from processors.exporter import Exporter
-from processors.faults import cancellable
 from processors.parts import connected_redis, group_of_tasks, serve_http
 from processors.patience import patiently
 from processors.places import Places
@@ -24,6 +23,7 @@ from processors.store import Store
 from processors.windows import Window, parse_all
 from processors.worker import Worker
 from streams import topics
+from streams.cancellation import cancellable
 from streams.errors import BrokerFault, PulseError, StoreFault, UsageError
 from streams.metrics import ProcessMetrics, process_registry
 from streams.records import STREAMS

@@ -34,6 +34,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from streams import topics
 from streams.brokers import Brokers
+from streams.cancellation import cancellable
 from streams.chain import Published
 from streams.contents import Learnt
 from streams.errors import BrokerFault
@@ -244,6 +245,6 @@ class Publisher:
     async def _disconnect(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
-            with contextlib.suppress(KafkaError, OSError, TimeoutError):
+            with cancellable(), contextlib.suppress(KafkaError, OSError, TimeoutError):
                 async with asyncio.timeout(STOPPING_SECONDS):
                     await producer.stop()

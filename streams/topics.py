@@ -23,6 +23,7 @@ from aiokafka.errors import (
 )
 
 from streams.brokers import Brokers
+from streams.cancellation import cancellable
 from streams.errors import UsageError
 from streams.records import STREAMS, Stream
 
@@ -90,12 +91,20 @@ async def admin(brokers: Brokers) -> AsyncIterator[AIOKafkaAdminClient]:
     Raises:
         UsageError: they will never let us in.
     """
+    with cancellable():
+        client = await _admin(brokers)
+        try:
+            yield client
+        finally:
+            await client.close()
+
+
+async def _admin(brokers: Brokers) -> AIOKafkaAdminClient:
     pause = 0.5
     while True:
         client = AIOKafkaAdminClient(request_timeout_ms=10_000, **brokers.arguments())
         try:
             await client.start()
-            break
         except (KafkaError, OSError, TimeoutError) as error:
             await client.close()
             if (refused := await brokers.refusal()) is not None:
@@ -103,10 +112,11 @@ async def admin(brokers: Brokers) -> AsyncIterator[AIOKafkaAdminClient]:
             log.warning("Kafka is away, trying again", brokers=str(brokers), reason=str(error) or type(error).__name__)
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-    try:
-        yield client
-    finally:
-        await client.close()
+        except BaseException:
+            await client.close()
+            raise
+        else:
+            return client
 
 
 async def asked(brokers: Brokers, question: Callable[[AIOKafkaAdminClient], Awaitable[T]]) -> T:
@@ -143,12 +153,16 @@ async def running_producer(brokers: Brokers, **options: Any) -> AIOKafkaProducer
             **options,
         )
         try:
-            await producer.start()
+            with cancellable():
+                await producer.start()
         except (KafkaError, OSError, TimeoutError) as error:
             await producer.stop()
             if (reason := refusal(error, "write to the topics")) is not None:
                 raise reason from error
             log.warning("Kafka went away again, trying again", brokers=str(brokers), reason=str(error) or type(error).__name__)
+        except BaseException:
+            await producer.stop()
+            raise
         else:
             return producer
 

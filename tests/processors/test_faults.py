@@ -1,13 +1,10 @@
 """Errors of Redis, as ours."""
 
-import asyncio
-import contextlib
-
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, ResponseError
 
-from processors.faults import cancellable, faults
+from processors.faults import faults
 from streams.errors import StoreFault, StoreRefusal, UsageError
 
 
@@ -28,30 +25,3 @@ async def test_each_error_is_one_of_ours(error: Exception, kind: type[Exception]
     """With what to do about it where that is known."""
     with pytest.raises(kind, match=says), faults(1):
         raise error
-
-
-async def test_a_cancellation_stays_one() -> None:
-    """Whatever a library makes of it; who cleans up after one that came before is let through."""
-    entered = asyncio.Event()
-    cleaned: list[str] = []
-
-    async def swallow() -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            entered.set()
-            await asyncio.sleep(60)
-
-    async def work() -> None:
-        try:
-            with cancellable():
-                await swallow()
-        finally:
-            with cancellable():
-                await asyncio.sleep(0)
-            cleaned.append("up")
-
-    task = asyncio.create_task(work())
-    await entered.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert cleaned == ["up"]

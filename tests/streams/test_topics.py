@@ -1,5 +1,7 @@
 """Topics: named, made, refused."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
@@ -80,3 +82,24 @@ async def test_what_a_broker_did_not_answer_is_asked_again(kafka: Broker) -> Non
     with pytest.raises(UsageError, match="no permission to see the topics"):
         await topics.asked(kafka.brokers, question)
     assert ends == []
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("amid", ["start", "close"])
+async def test_who_is_told_to_stop_amid_a_question_stops(kafka: Broker, monkeypatch: pytest.MonkeyPatch, amid: str) -> None:
+    """The client of Kafka loses a cancellation that comes while it closes; it is ours to keep."""
+    reached = asyncio.Event()
+    whole = getattr(AIOKafkaAdminClient, amid)
+
+    async def losing(client: AIOKafkaAdminClient) -> None:
+        await whole(client)
+        with contextlib.suppress(asyncio.CancelledError):
+            reached.set()
+            await asyncio.sleep(60)
+
+    monkeypatch.setattr(AIOKafkaAdminClient, amid, losing)
+    asking = asyncio.create_task(topics.asked(kafka.brokers, topics.partitions_of))
+    await reached.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
