@@ -104,19 +104,26 @@ async def _admin(brokers: Brokers) -> AIOKafkaAdminClient:
     while True:
         client = AIOKafkaAdminClient(request_timeout_ms=10_000, **brokers.arguments())
         try:
-            await client.start()
+            await _begin(client.start, client.close)
         except (KafkaError, OSError, TimeoutError) as error:
-            await client.close()
             if (refused := await brokers.refusal()) is not None:
                 raise refused from error
             log.warning("Kafka is away, trying again", brokers=str(brokers), reason=str(error) or type(error).__name__)
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-        except BaseException:
-            await client.close()
-            raise
         else:
             return client
+
+
+async def _begin(start: Callable[[], Awaitable[None]], close: Callable[[], Awaitable[None]]) -> None:
+    """Start a client; one that does not start is closed, and a cancellation that it loses at either is kept."""
+    try:
+        with cancellable():
+            await start()
+    except BaseException:
+        with cancellable():
+            await close()
+        raise
 
 
 async def asked(brokers: Brokers, question: Callable[[AIOKafkaAdminClient], Awaitable[T]]) -> T:
@@ -153,16 +160,11 @@ async def running_producer(brokers: Brokers, **options: Any) -> AIOKafkaProducer
             **options,
         )
         try:
-            with cancellable():
-                await producer.start()
+            await _begin(producer.start, producer.stop)
         except (KafkaError, OSError, TimeoutError) as error:
-            await producer.stop()
             if (reason := refusal(error, "write to the topics")) is not None:
                 raise reason from error
             log.warning("Kafka went away again, trying again", brokers=str(brokers), reason=str(error) or type(error).__name__)
-        except BaseException:
-            await producer.stop()
-            raise
         else:
             return producer
 

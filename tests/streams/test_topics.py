@@ -10,9 +10,10 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import NodeNotReadyError, TopicAuthorizationFailedError
 
 from streams import topics
+from streams.brokers import Brokers
 from streams.errors import UsageError
 from streams.records import STREAMS
-from tests.brokers import Broker
+from tests.brokers import Broker, free_port
 
 DAY_SECONDS = 86400
 
@@ -99,6 +100,28 @@ async def test_who_is_told_to_stop_amid_a_question_stops(kafka: Broker, monkeypa
 
     monkeypatch.setattr(AIOKafkaAdminClient, amid, losing)
     asking = asyncio.create_task(topics.asked(kafka.brokers, topics.partitions_of))
+    await reached.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+
+
+@pytest.mark.parametrize("amid", ["start", "close"])
+async def test_who_waits_for_brokers_can_be_stopped(monkeypatch: pytest.MonkeyPatch, amid: str) -> None:
+    """Also where the client loses the cancellation while it is away."""
+    reached = asyncio.Event()
+    whole = getattr(AIOKafkaAdminClient, amid)
+
+    async def losing(client: AIOKafkaAdminClient) -> None:
+        try:
+            await whole(client)
+        finally:
+            with contextlib.suppress(asyncio.CancelledError):
+                reached.set()
+                await asyncio.sleep(60)
+
+    monkeypatch.setattr(AIOKafkaAdminClient, amid, losing)
+    asking = asyncio.create_task(topics.asked(Brokers((f"127.0.0.1:{free_port()}",)), topics.partitions_of))
     await reached.wait()
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
