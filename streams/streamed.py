@@ -34,6 +34,15 @@ class _Witnessed:
     suspected: bool = False
 
 
+@dataclass(slots=True)
+class _Missed:
+    """A published tipset that was not streamed."""
+
+    height: int
+    logs: int
+    looked_at_tip: int = -1
+
+
 class StreamedLogs:
     """The logs that one endpoint streamed, by tipset, against those that were published."""
 
@@ -41,8 +50,9 @@ class StreamedLogs:
         self._source: str | None = None
         self._covered: dict[Hash, Counter[_Identity]] = {}
         self._published: dict[Hash, _Witnessed] = {}
-        self._missed: dict[Hash, tuple[int, int]] = {}
-        """Published tipsets that were not streamed: height and number of logs."""
+        self._missed: dict[Hash, _Missed] = {}
+        self._tip = -1
+        """The tip at which the node was last to be asked of them."""
         self._unsure: set[Hash] = set()
         """Tipsets whose logs were first streamed before we listened, or that there was no room for."""
 
@@ -89,16 +99,18 @@ class StreamedLogs:
             expected = Counter((transactions[log.transaction].lower(), log.emitter, log.topics, log.data) for log in logs)
             self._published[link.hash] = _Witnessed(link.height, expected, now + PATIENCE_SECONDS)
         elif len(self._missed) < WATCHED_TIPSETS:
-            self._missed[link.hash] = (link.height, len(logs))
+            self._missed[link.hash] = _Missed(link.height, len(logs))
 
     def rewound(self, height: int) -> None:
         """Everything above `height` is undone."""
         self._published = {block: one for block, one in self._published.items() if one.height <= height}
-        self._missed = {block: one for block, one in self._missed.items() if one[0] <= height}
+        self._missed = {block: one for block, one in self._missed.items() if one.height <= height}
 
     def missed(self, tip: int) -> range:
-        """Heights to ask the logs of: of tipsets that were not streamed, and lie deep enough below `tip`."""
-        heights = sorted(height for height, _ in self._missed.values() if height <= tip - CONFIRMED_EPOCHS)
+        """Heights to ask the logs of, at this tip: of tipsets that were not streamed, and lie deep enough below it."""
+        self._tip = tip
+        due = (one for one in self._missed.values() if one.height <= tip - CONFIRMED_EPOCHS and one.looked_at_tip < tip)
+        heights = sorted(one.height for one in due)
         return range(heights[0], min(heights[-1], heights[0] + LONGEST_RANGE_EPOCHS - 1) + 1) if heights else range(0)
 
     def forget_missed(self) -> None:
@@ -106,10 +118,21 @@ class StreamedLogs:
         self._missed.clear()
 
     def counted(self, heights: range, logs: Counter[Hash]) -> list[int]:
-        """So many logs the node tells of each tipset at `heights`; those heights where that is not what was published."""
-        due = [block for block, (height, _) in self._missed.items() if height in heights]
-        told = [(*self._missed.pop(block), logs[block]) for block in due]
-        return [height for height, published, counted in told if published != counted]
+        """So many logs the node tells of each tipset at `heights`; those heights where that is not what was published.
+
+        What differs is asked again at a higher tip before it is told: the node may have been on a fork that we had not heard of.
+        """
+        wrong = []
+        for block, one in list(self._missed.items()):
+            if one.height not in heights or one.looked_at_tip >= self._tip:
+                continue
+            if logs[block] != one.logs and one.looked_at_tip < 0:
+                one.looked_at_tip = self._tip
+                continue
+            if logs[block] != one.logs:
+                wrong.append(one.height)
+            del self._missed[block]
+        return wrong
 
     def mismatches(self, tip: int, now: float) -> list[int]:
         """The heights that lie deep enough below `tip` by now and do not agree, also at a second look; each is told once."""

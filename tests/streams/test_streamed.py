@@ -171,7 +171,7 @@ def test_what_was_undone_is_not_compared() -> None:
 
 
 def test_what_was_missed_is_counted_in_ranges() -> None:
-    """From the lowest to the highest that lies deep enough, at most so many epochs at once; each height is counted once."""
+    """From the lowest to the highest that lies deep enough, at most so many epochs at once; what differs only at a higher tip again."""
     witness = Witness()
     for height in (10, 12, 13 + LONGEST_RANGE_EPOCHS, 5000):
         witness.publish(height, log(0))
@@ -179,11 +179,24 @@ def test_what_was_missed_is_counted_in_ranges() -> None:
     assert witness.logs.missed(12 + CONFIRMED_EPOCHS) == range(10, 13)
     heights = witness.logs.missed(6000)
     assert heights == range(10, 10 + LONGEST_RANGE_EPOCHS)
-    assert witness.logs.counted(heights, Counter({link(10).hash: 1, link(11).hash: 7})) == [12]
-    assert witness.logs.missed(6000) == range(13 + LONGEST_RANGE_EPOCHS, 13 + 2 * LONGEST_RANGE_EPOCHS)
+    for _ in range(2):
+        assert witness.logs.counted(heights, Counter({link(10).hash: 1, link(11).hash: 7})) == []
+        assert witness.logs.missed(6000) == range(13 + LONGEST_RANGE_EPOCHS, 13 + 2 * LONGEST_RANGE_EPOCHS)
+    assert witness.logs.missed(6001) == range(12, 12 + LONGEST_RANGE_EPOCHS)
+    assert witness.logs.counted(heights, Counter({link(11).hash: 7})) == [12]
+    assert witness.logs.missed(6001) == range(13 + LONGEST_RANGE_EPOCHS, 13 + 2 * LONGEST_RANGE_EPOCHS)
     assert witness.logs.counted(heights, Counter()) == []
     witness.logs.forget_missed()
     assert witness.logs.missed(6000) == range(0)
+
+
+def test_what_a_node_tells_of_another_fork_is_not_told() -> None:
+    """It tells no logs of a tipset that it has left; when we hear of that, the tipset is undone."""
+    witness = Witness()
+    witness.publish(10, log(0))
+    assert witness.logs.counted(witness.logs.missed(20), Counter()) == []
+    witness.logs.rewound(9)
+    assert witness.logs.missed(21) == range(0)
 
 
 def bounded(monkeypatch: pytest.MonkeyPatch, **bounds: Any) -> Witness:
