@@ -126,10 +126,11 @@ class StreamedLogs:
         for block, one in list(self._missed.items()):
             if one.height not in heights or one.looked_at_tip >= self._tip:
                 continue
-            if logs[block] != one.logs and one.looked_at_tip < 0:
+            differs, seen_before = logs[block] != one.logs, one.looked_at_tip >= 0
+            if differs and not seen_before:
                 one.looked_at_tip = self._tip
                 continue
-            if logs[block] != one.logs:
+            if differs:
                 wrong.append(one.height)
             del self._missed[block]
         return wrong

@@ -274,7 +274,7 @@ async def check_origin(brokers: Brokers, topic: str, network: str, chain_id: int
 async def newest_headers(brokers: Brokers, topic: str) -> Mapping[str, bytes]:
     """The headers of a newest record of the topic; none where it has none."""
     consumer = AIOKafkaConsumer(enable_auto_commit=False, max_partition_fetch_bytes=LARGEST_RECORD_BYTES, **brokers.arguments())
-    await consumer.start()
+    await _begin(consumer.start, consumer.stop)
     try:
         numbers = consumer.partitions_for_topic(topic) or await consumer._client._wait_on_metadata(topic)  # noqa: SLF001 (no public way waits)
         partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
