@@ -22,6 +22,7 @@ SENDERS = 8_334
 LOGS = 40_000
 """Of the tipset in the middle; their receipts are some 20 MB of JSON, a frame may have 32."""
 PACE_SECONDS = 2.0
+WINDOWS = {"1h": 120, "24h": 2_880}
 LOOK_EPOCHS = 20
 PATIENCE = 5
 """How many times slower than the chain it may be."""
@@ -34,7 +35,7 @@ async def flood(size: Size, epochs: int = EPOCHS, senders: int = SENDERS, tell: 
     plan = Plan(size, head=FIRST_HEAD, pace_seconds=PACE_SECONDS, fresh=True, events_at=events_at, bodies=2)
     with tempfile.TemporaryDirectory(prefix="pulse-") as folder:
         async with busy_node(plan) as node:
-            deployment = embedded(node.url, Path(folder))
+            deployment = embedded(node.url, Path(folder), WINDOWS)
             try:
                 await deployment.start("run")
                 await _flooded(deployment, epochs, tell)
