@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean
+from statistics import median
 from typing import Any, cast
 
 import psutil
@@ -225,21 +225,17 @@ async def comes_right(deployment: Deployment, chain: BusyChain, messages: int) -
 
 
 def growth(values: Sequence[Value]) -> float | None:
-    """The mean of the second half by that of the first, None of fewer than four.
-
-    Not the median: a process has what it came to in its first minute for the rest of its life, so half of few lives may have either of two
-    amounts, and the median would compare two draws.
-    """
+    """The median of the second half by that of the first, None of fewer than four."""
     known = [float(value) for value in values if value is not None]
     half = len(known) // 2
-    return fmean(known[half:]) / fmean(known[:half]) if half >= 2 else None
+    return median(known[half:]) / median(known[:half]) if half >= 2 else None
 
 
 def _report(deployment: Deployment, pace: Pace, size: Size, *, right: bool) -> Report:
     full = [row for row in deployment.rows if int(row["epochs"] or 0) >= FULL_EPOCHS]
     notes = [
         f"as much is forgotten as is added from epoch {FULL_EPOCHS:,} on ({FULL_EPOCHS * pace.epoch / 60:.1f} minutes)",
-        f"flat: after that, the mean of the second half is at most {GROWTH:g} times that of the first",
+        f"flat: after that, the median of the second half is at most {GROWTH:g} times that of the first",
     ]
     for column in [name for name in deployment.rows[0] if name.endswith("_mib")]:
         grown = growth([row[column] for row in full])

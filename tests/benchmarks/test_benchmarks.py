@@ -159,7 +159,7 @@ async def test_a_flood() -> None:
     assert report.notes[1].endswith("every window is what the chain says")
 
 
-def test_growth_is_of_the_means() -> None:
+def test_growth_is_of_the_medians() -> None:
     """Of fewer than four looks nothing is said."""
     assert growth([1, 1, None, 3]) is None
-    assert growth([1, 2, 3, 2, 1, 6]) == 1.5
+    assert growth([1, 2, 3, 2, 2, 9]) == 1
