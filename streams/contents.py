@@ -15,6 +15,8 @@ from streams.records import Contract, Hash
 from streams.wire import Receipt, Transaction
 
 DIGEST_BYTES = 16
+MISSING = "missing"
+"""In place of a receipt; one that is there and has no logs is another thing."""
 
 
 class Content(Struct, frozen=True, array_like=True):
@@ -82,26 +84,23 @@ def content(assembled: Assembled) -> Content:
     block = assembled.block
     found = [assembled.receipts.get(one.hash.lower()) for one in block.transactions]
     return Content(
-        messages=_digest([(int(block.timestamp, 16), int(block.base_fee_per_gas, 16)), *map(_message, block.transactions)]),
-        receipts=_digest((int(one.gas_used, 16), one.succeeded, one.created) if one is not None else None for one in found),
-        logs=_digest(_logs(one) if one is not None else None for one in found),
+        messages=_digest([f"{int(block.timestamp, 16)} {int(block.base_fee_per_gas, 16)}", *map(_message, block.transactions)]),
+        receipts=_digest(f"{int(one.gas_used, 16)} {one.succeeded} {one.created}" if one is not None else MISSING for one in found),
+        logs=_digest(_logs(one) if one is not None else MISSING for one in found),
         log_count=sum(len(one.logs) for one in found if one is not None),
         whole=assembled.complaint is None,
     )
 
 
-def _message(one: Transaction) -> tuple[object, ...]:
-    to = one.to.lower() if one.to is not None else None
-    gas = (int(one.gas, 16), one.gas_fee_cap, one.gas_premium)
-    return one.hash.lower(), one.sender.lower(), to, *gas, int(one.value, 16), one.input[:10].lower()
+def _message(one: Transaction) -> str:
+    gas = f"{int(one.gas, 16)} {one.gas_fee_cap} {one.gas_premium}"
+    return f"{one.hash} {one.sender} {one.to} {gas} {int(one.value, 16)} {one.input[:10]}"
 
 
-def _logs(one: Receipt) -> list[tuple[object, ...]]:
-    return [(log.address.lower(), *(topic.lower() for topic in log.topics), log.data.lower()) for log in one.logs]
+def _logs(one: Receipt) -> str:
+    return " ".join(f"{log.address},{','.join(log.topics)},{log.data}" for log in one.logs)
 
 
-def _digest(lines: Iterable[object]) -> bytes:
-    taken = blake2b(digest_size=DIGEST_BYTES)
-    for line in lines:
-        taken.update(repr(line).encode())
-    return taken.digest()
+def _digest(lines: Iterable[str]) -> bytes:
+    """Of hex and numbers, so that upper and lower case are the same."""
+    return blake2b("\n".join(lines).lower().encode(), digest_size=DIGEST_BYTES).digest()

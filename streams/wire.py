@@ -1,7 +1,8 @@
 """What a node says, typed: the fields of its answers and notices that are used here, and nothing else.
 
 Decoding checks every shape, so nonsense ends as `NodeFault` at this border and never travels further. What comes by the hundred in
-every tipset is left out of Python's search for cycles (`gc=False`): it can not be part of one.
+every tipset is left out of Python's search for cycles (`gc=False`): it can not be part of one. Its texts are checked together, by a
+`_Shape`, since a pattern a field would take most of the time of a tipset.
 """
 
 import base64
@@ -17,13 +18,29 @@ from streams.records import NETWORK, Address, Hash
 
 T = TypeVar("T")
 
-Quantity = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{1,64}\Z")]
-Gas = Annotated[str, Meta(pattern=r"^0x0*[0-9a-fA-F]{1,9}\Z")]
+_HASH = "0x[0-9a-fA-F]{64}"
+_ADDRESS = "0x[0-9a-fA-F]{40}"
+_DATA = "0x[0-9a-fA-F]*"
+_HEIGHT = "0x[0-9a-fA-F]{1,12}"
+_QUANTITY = "0x[0-9a-fA-F]{1,64}"
+_GAS = "0x0*[0-9a-fA-F]{1,9}"
 """Units of gas of one message, below 2^36; a block has room for 10^10 (`BLOCK_GAS_LIMIT` of Lotus)."""
-Fee = Annotated[str, Meta(pattern=r"^0x0*[0-9a-fA-F]{1,24}\Z")]
+_FEE = "0x0*[0-9a-fA-F]{1,24}"
 """AttoFIL per unit of gas, below 2^96."""
-Value = Annotated[str, Meta(pattern=r"^0x0*[0-9a-fA-F]{1,32}\Z")]
+_VALUE = "0x0*[0-9a-fA-F]{1,32}"
 """AttoFIL, below 2^128; all there will ever be is below 2^91, and no message with more is let into a block."""
+
+HexHash = Annotated[str, Meta(pattern=rf"^{_HASH}\Z")]
+HexAddress = Annotated[str, Meta(pattern=rf"^{_ADDRESS}\Z")]
+HexData = Annotated[str, Meta(pattern=rf"^{_DATA}\Z")]
+HexHeight = Annotated[str, Meta(pattern=rf"^{_HEIGHT}\Z")]
+HexSeconds = HexHeight
+Quantity = Annotated[str, Meta(pattern=rf"^{_QUANTITY}\Z")]
+Fee = Annotated[str, Meta(pattern=rf"^{_FEE}\Z")]
+NetworkName = Annotated[str, Meta(pattern=rf"^{NETWORK}\Z")]
+Amount = Annotated[str, Meta(pattern=r"^-?[0-9]{1,40}\Z")]
+Height = Annotated[int, Meta(ge=0, le=2**48)]
+
 MOST_UNITS = 2**128
 """What no real amount of FIL or of a token reaches; who tells more is broken, or lies."""
 MOST_TIPSET_GAS = 2**40
@@ -32,14 +49,6 @@ MOST_TOPICS = 4
 """The EVM has no opcode for a log with more."""
 MOST_CALL_DEPTH = 1025
 """The EVM and the FVM let calls go 1,024 deep."""
-NetworkName = Annotated[str, Meta(pattern=rf"^{NETWORK}\Z")]
-HexHeight = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{1,12}\Z")]
-HexSeconds = HexHeight
-HexHash = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{64}\Z")]
-HexAddress = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{40}\Z")]
-HexData = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]*\Z")]
-Amount = Annotated[str, Meta(pattern=r"^-?[0-9]{1,40}\Z")]
-Height = Annotated[int, Meta(ge=0, le=2**48)]
 
 EAM: Address = "0xff0000000000000000000000000000000000000a"
 """f010, the Ethereum address manager: it creates contracts."""
@@ -51,7 +60,33 @@ MASK = "0xff" + "00" * 11
 _FIRST_USER_ACTOR = 100
 
 
-class Cid(Struct, frozen=True):
+class _Shape:
+    """What the texts of a struct may be, by field: one match for all of them."""
+
+    def __init__(self, **patterns: str) -> None:
+        self._patterns = patterns
+        self._fits = re.compile(" ".join(patterns.values())).fullmatch
+
+    def check(self, texts: str) -> None:
+        """`texts` are those of a struct in the order of the fields, with spaces between, which no pattern takes.
+
+        Raises:
+            ValueError: one does not fit; msgspec adds where in the answer that is.
+        """
+        if self._fits(texts) is None:
+            told = zip(self._patterns.items(), texts.split(" "), strict=False)
+            odd = next(
+                (f"{name} is {text[:80]!r}" for (name, pattern), text in told if not re.fullmatch(pattern, text)), "a text has spaces"
+            )
+            raise ValueError(odd)
+
+
+def _or_none(pattern: str) -> str:
+    """Of a text that may be missing, in its `repr`: so a text that says "None" is not taken for none."""
+    return f"(?:'{pattern}'|None)"
+
+
+class Cid(Struct, frozen=True, gc=False):
     """A content identifier as Lotus writes it."""
 
     text: Annotated[str, Meta(pattern=r"^b[a-z2-7]{1,200}\Z")] = field(name="/")
@@ -80,18 +115,35 @@ class HeadChange(Struct, frozen=True, rename="pascal"):
     val: Tipset
 
 
+_TRANSACTION = _Shape(
+    hash=_HASH,
+    sender=_ADDRESS,
+    gas=_GAS,
+    to=_or_none(_ADDRESS),
+    value=_VALUE,
+    input=_DATA,
+    max_fee_per_gas=_or_none(_FEE),
+    max_priority_fee_per_gas=_or_none(_FEE),
+    gas_price=_or_none(_FEE),
+)
+
+
 class Transaction(Struct, frozen=True, rename="camel", gc=False):
     """A message in its eth form (`eth_getBlockByHash(hash, true)`)."""
 
-    hash: HexHash
-    sender: HexAddress = field(name="from")
-    gas: Gas
-    to: HexAddress | None = None
-    value: Value = "0x0"
-    input: HexData = "0x"
-    max_fee_per_gas: Fee | None = None
-    max_priority_fee_per_gas: Fee | None = None
-    gas_price: Fee | None = None
+    hash: str
+    sender: str = field(name="from")
+    gas: str
+    to: str | None = None
+    value: str = "0x0"
+    input: str = "0x"
+    max_fee_per_gas: str | None = None
+    max_priority_fee_per_gas: str | None = None
+    gas_price: str | None = None
+
+    def __post_init__(self) -> None:
+        prices = f"{self.max_fee_per_gas!r} {self.max_priority_fee_per_gas!r} {self.gas_price!r}"
+        _TRANSACTION.check(f"{self.hash} {self.sender} {self.gas} {self.to!r} {self.value} {self.input} {prices}")
 
     @property
     def gas_fee_cap(self) -> int:
@@ -124,12 +176,19 @@ class EthHeader(Struct, frozen=True, rename="camel"):
     timestamp: HexSeconds = "0x0"
 
 
+_Topic = Annotated[str, Meta(min_length=66, max_length=66)]
+_LOG = _Shape(address=_ADDRESS, data=_DATA, topics=f"(?:{_HASH}(?:,{_HASH})*)?")
+
+
 class ReceiptLog(Struct, frozen=True, rename="camel", gc=False):
     """An event of a receipt. Its own index is not trusted: streamed ones are always 0."""
 
-    address: HexAddress
-    topics: Annotated[list[HexHash], Meta(max_length=MOST_TOPICS)] = []
-    data: HexData = "0x"
+    address: str
+    topics: Annotated[tuple[_Topic, ...], Meta(max_length=MOST_TOPICS)] = ()
+    data: str = "0x"
+
+    def __post_init__(self) -> None:
+        _LOG.check(f"{self.address} {self.data} {','.join(self.topics)}")
 
 
 class StreamedLog(ReceiptLog, frozen=True, rename="camel", kw_only=True):
@@ -140,16 +199,30 @@ class StreamedLog(ReceiptLog, frozen=True, rename="camel", kw_only=True):
     removed: bool = False
 
 
+_RECEIPT = _Shape(
+    transaction_hash=_HASH,
+    block_hash=_HASH,
+    block_number=_HEIGHT,
+    gas_used=_GAS,
+    status=_QUANTITY,
+    contract_address=_or_none(_ADDRESS),
+)
+
+
 class Receipt(Struct, frozen=True, rename="camel", gc=False):
     """An element of `eth_getBlockReceipts`."""
 
-    transaction_hash: HexHash
-    block_hash: HexHash
-    block_number: HexHeight
-    gas_used: Gas
-    status: Quantity
-    logs: list[ReceiptLog]
-    contract_address: HexAddress | None = None
+    transaction_hash: str
+    block_hash: str
+    block_number: str
+    gas_used: str
+    status: str
+    logs: tuple[ReceiptLog, ...]
+    contract_address: str | None = None
+
+    def __post_init__(self) -> None:
+        place = f"{self.transaction_hash} {self.block_hash} {self.block_number}"
+        _RECEIPT.check(f"{place} {self.gas_used} {self.status} {self.contract_address!r}")
 
     @property
     def succeeded(self) -> bool:

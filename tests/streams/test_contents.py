@@ -19,7 +19,7 @@ def transaction(name: str, **changes: Any) -> dict[str, Any]:
 
 
 def receipt(name: str, **changes: Any) -> Receipt:
-    logs = [ReceiptLog(CONTRACT, ["0x" + "11" * 32], "0xab")]
+    logs = (ReceiptLog(CONTRACT, ("0x" + "11" * 32,), "0xab"),)
     told = Receipt(transaction_hash=name, block_hash="0x" + "22" * 32, block_number="0x5", gas_used="0x10", status="0x1", logs=logs)
     return msgspec.structs.replace(told, **changes)
 
@@ -39,7 +39,7 @@ def read(*, complaint: str | None = None, sent: dict[str, Any] | None = None, **
     return content(Assembled(link, msgspec.convert(block, EthBlock), receipts, None, complaint))
 
 
-LOG = ReceiptLog(CONTRACT, ["0x" + "11" * 32], "0xab")
+LOG = ReceiptLog(CONTRACT, ("0x" + "11" * 32,), "0xab")
 
 
 @pytest.mark.parametrize(
@@ -51,10 +51,10 @@ LOG = ReceiptLog(CONTRACT, ["0x" + "11" * 32], "0xab")
         ({"gas_used": "0x11"}, "receipts"),
         ({"status": "0x0"}, "receipts"),
         ({"contract_address": CONTRACT}, "receipts"),
-        ({"logs": []}, "logs"),
-        ({"logs": [msgspec.structs.replace(LOG, data="0xac")]}, "logs"),
-        ({"logs": [msgspec.structs.replace(LOG, topics=["0x" + "12" * 32])]}, "logs"),
-        ({"logs": [msgspec.structs.replace(LOG, address=SENDER)]}, "logs"),
+        ({"logs": ()}, "logs"),
+        ({"logs": (msgspec.structs.replace(LOG, data="0xac"),)}, "logs"),
+        ({"logs": (msgspec.structs.replace(LOG, topics=("0x" + "12" * 32,)),)}, "logs"),
+        ({"logs": (msgspec.structs.replace(LOG, address=SENDER),)}, "logs"),
         ({"complaint": "3 receipts are missing"}, "completeness"),
     ],
 )
@@ -65,7 +65,7 @@ def test_what_differs_is_named(changes: dict[str, Any], part: str) -> None:
 
 def test_how_it_is_written_does_not_count() -> None:
     """Nodes write hex in capitals and with zeros in front, and the fetch may have learnt other things besides."""
-    spelt = read(sent={"from": SENDER.upper().replace("X", "x"), "gas": "0x10"}, logs=[ReceiptLog(CONTRACT, ["0x" + "11" * 32], "0xAB")])
+    spelt = read(sent={"from": SENDER.upper().replace("X", "x"), "gas": "0x10"}, logs=[ReceiptLog(CONTRACT, ("0x" + "11" * 32,), "0xAB")])
     assert spelt == read()
 
 

@@ -25,7 +25,7 @@ def creations(
 ) -> Creations:
     """What one message to `to` made."""
     block = EthBlock("0x" + "b0" * 32, "0x" + "af" * 32, "0x64", "0x0", "0x1", [Transaction(ONE, ALICE, "0x1", to)])
-    receipts = {ONE: Receipt(ONE, block.hash, "0x64", "0x1", status, [], contract)}
+    receipts = {ONE: Receipt(ONE, block.hash, "0x64", "0x1", status, (), contract)}
     return created(block, receipts, [NativeReceipt(0, 1, None, returned)], inside)
 
 

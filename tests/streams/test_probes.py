@@ -192,7 +192,7 @@ def block(*messages: tuple[str, str | None]) -> EthBlock:
 
 
 def receipt(created: str | None = None, *emitters: str) -> Receipt:
-    logs = [ReceiptLog(one) for one in emitters]
+    logs = tuple(ReceiptLog(one) for one in emitters)
     return Receipt("0x" + "00" * 32, "0x" + "01" * 32, "0x64", "0x1", "0x1", contract_address=created, logs=logs)
 
 

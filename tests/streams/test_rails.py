@@ -26,12 +26,12 @@ def word(value: int) -> str:
 
 def log(event: str, *indexed: int, data: str = "0x", emitter: str = PAY) -> ReceiptLog:
     """An event, spelt in capitals as some nodes do."""
-    return ReceiptLog(emitter.upper().replace("0X", "0x"), [topic(event), *map(word, indexed)], data)
+    return ReceiptLog(emitter.upper().replace("0X", "0x"), (topic(event), *map(word, indexed)), data)
 
 
 def rails(*logs: ReceiptLog, node: Any = None) -> tuple[Rail, ...]:
     """What is learnt from one receipt with these events."""
-    receipt = Receipt(HASH, HASH, "0x1", "0x1", "0x1", list(logs))
+    receipt = Receipt(HASH, HASH, "0x1", "0x1", "0x1", logs)
     return asked(learn_rails(PARENT, [receipt]), node or (lambda call: pytest.fail(str(call))))
 
 

@@ -28,7 +28,7 @@ def notice(height: int, data: str = "0x", *, removed: bool = False) -> StreamedL
     """A log as the node writes it, with other digits' case than ours."""
     return StreamedLog(
         EMITTER.upper().replace("X", "x"),
-        [TOPIC],
+        (TOPIC,),
         data,
         block_hash=link(height).hash,
         transaction_hash=message(height).upper().replace("X", "x"),

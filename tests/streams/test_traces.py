@@ -39,7 +39,7 @@ def create(address: str | None, *place: int, **more: Any) -> dict[str, Any]:
 
 def receipts(*names: str, status: str = "0x1", gas: str = "0x1") -> dict[str, Receipt]:
     """Receipts of messages with these hashes."""
-    return {name: Receipt(name, BLOCK, "0x64", gas, status, []) for name in names}
+    return {name: Receipt(name, BLOCK, "0x64", gas, status, ()) for name in names}
 
 
 def read(*rows: dict[str, Any]) -> list[Trace]:

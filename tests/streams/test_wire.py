@@ -18,17 +18,16 @@ from streams.wire import (
     EthBlock,
     EthHeader,
     Fee,
-    Gas,
     HeadChange,
     HexHash,
     HexHeight,
     NativeEvent,
     NativeReceipt,
     Receipt,
+    ReceiptLog,
     StreamedLog,
     Tipset,
     Transaction,
-    Value,
     actor_id,
     eth_name,
     may_have_eth_name,
@@ -52,6 +51,7 @@ EXAMPLES: dict[Any, dict[str, Any]] = {
     },
     EthHeader: {"hash": HASH, "parentHash": HASH, "number": "0x1"},
     Transaction: MESSAGE,
+    ReceiptLog: {"address": ADDRESS, "topics": [HASH], "data": "0x"},
     StreamedLog: {"address": ADDRESS, "topics": [HASH], "data": "0x", "blockHash": HASH, "transactionHash": HASH, "removed": True},
     Receipt: {
         "transactionHash": HASH,
@@ -66,6 +66,8 @@ EXAMPLES: dict[Any, dict[str, Any]] = {
     NativeEvent: {"Entries": [{"Key": "t1"}]},
     Actor: {"Balance": "-5", "DelegatedAddress": None},
 }
+TEXTS = (Transaction, Receipt, ReceiptLog)
+"""What has its texts checked together."""
 OPTIONAL = {
     "Timestamp",
     "to",
@@ -204,14 +206,44 @@ def test_heights_are_short_hex(odd: Any) -> None:
         read(encoded(odd), HexHeight, "x")
 
 
-@pytest.mark.parametrize("shape, bits", [(Gas, 36), (Fee, 96), (Value, 128)])
-def test_amounts_have_a_size(shape: Any, bits: int) -> None:
+@pytest.mark.parametrize("field, bits", [("gas", 36), ("maxFeePerGas", 96), ("maxPriorityFeePerGas", 96), ("gasPrice", 96), ("value", 128)])
+def test_amounts_have_a_size(field: str, bits: int) -> None:
     """What no message can hold is the node's fault, told before anything is counted; leading zeros are no size."""
     most = hex(2**bits - 1)
-    assert read(encoded(most), shape, "x") == most
-    assert read(encoded("0x" + most[2:].zfill(64)), shape, "x")
+    for allowed in (most, "0x" + most[2:].zfill(64)):
+        read(encoded(MESSAGE | {field: allowed}), Transaction, "x")
     with pytest.raises(NodeFault):
-        read(encoded(hex(2**bits)), shape, "x")
+        read(encoded(MESSAGE | {field: hex(2**bits)}), Transaction, "x")
+
+
+def test_the_price_of_a_header_has_a_size() -> None:
+    """As those of messages have."""
+    assert read(encoded(hex(2**96 - 1)), Fee, "x")
+    with pytest.raises(NodeFault):
+        read(encoded(hex(2**96)), Fee, "x")
+
+
+@pytest.mark.parametrize(
+    "shape, field", [(shape, key) for shape in TEXTS for key, value in EXAMPLES[shape].items() if isinstance(value, str)]
+)
+@pytest.mark.parametrize("odd", ["", "None", "'0x1'", "0x1 0x1", "0x1\n", " 0x1", "0x" + "1" * 200])
+def test_a_text_that_does_not_fit_is_named(shape: Any, field: str, odd: str) -> None:
+    """Texts that are checked together are checked as strictly as one by one, and what is odd is told with its place."""
+    if field in {"data", "input"} and odd.startswith("0x1") and odd.isalnum():
+        return
+    with pytest.raises(NodeFault, match=r"the answer has another shape \(.*is .* - at `\$\[1\]`\)") as fault:
+        read(encoded([EXAMPLES[shape], EXAMPLES[shape] | {field: odd}]), list[shape], "x")
+    assert len(str(fault.value)) < 200
+
+
+def test_more_topics_than_the_evm_has_are_a_fault() -> None:
+    """Four are the most, and each is 32 bytes."""
+    log = {"address": ADDRESS, "data": "0x"}
+    for count in range(5):
+        assert len(read(encoded(log | {"topics": [HASH] * count}), ReceiptLog, "x").topics) == count
+    for odd in ([HASH] * 5, [HASH, ""], [""], [HASH[:-1]], [f"{HASH},{HASH}0"]):
+        with pytest.raises(NodeFault):
+            read(encoded(log | {"topics": odd}), ReceiptLog, "x")
 
 
 def test_line_ends_are_no_part_of_a_hash() -> None:
