@@ -16,8 +16,6 @@ IMPLEMENTATION_SLOT = "0x360894a13ba1a3210667c828492db98dca3e2076cc3735a920a3ca5
 """Where a proxy keeps its implementation (EIP-1967: keccak of "eip1967.proxy.implementation", less one)."""
 BEACON_SLOT = "0xa3f0ad74e5423aebfd80d3ef4346578335a9a72aeaee59ff6cb3582b35133d50"
 """Where a beacon proxy keeps its beacon (EIP-1967); the beacon answers `BEACON_CALL` with the implementation."""
-ADMIN_SLOT = "0xb53127684a568b3173ae13b9f8a6016e243e63b6e8ee1178d6a717850b5d6103"
-"""Where a proxy keeps who may upgrade it (EIP-1967)."""
 BEACON_CALL = "0x5c60da1b"
 """`implementation()`."""
 

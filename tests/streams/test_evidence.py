@@ -60,7 +60,7 @@ def test_tables_hold_what_the_shapes_need_and_nothing_else() -> None:
 
 @pytest.mark.parametrize(
     "slot, name",
-    [(evidence.IMPLEMENTATION_SLOT, "implementation"), (evidence.BEACON_SLOT, "beacon"), (evidence.ADMIN_SLOT, "admin")],
+    [(evidence.IMPLEMENTATION_SLOT, "implementation"), (evidence.BEACON_SLOT, "beacon")],
 )
 def test_slots_are_those_of_eip_1967(slot: str, name: str) -> None:
     """A slot is the keccak of its name, less one."""
