@@ -5,6 +5,7 @@ import hashlib
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,7 +51,7 @@ EXAMPLES: dict[Any, dict[str, Any]] = {
         "transactions": [MESSAGE],
     },
     EthHeader: {"hash": HASH, "parentHash": HASH, "number": "0x1"},
-    Transaction: MESSAGE,
+    Transaction: MESSAGE | {"maxFeePerGas": "0x2", "maxPriorityFeePerGas": "0x1", "gasPrice": "0x2"},
     ReceiptLog: {"address": ADDRESS, "topics": [HASH], "data": "0x"},
     StreamedLog: {"address": ADDRESS, "topics": [HASH], "data": "0x", "blockHash": HASH, "transactionHash": HASH, "removed": True},
     Receipt: {
@@ -73,6 +74,9 @@ OPTIONAL = {
     "to",
     "value",
     "input",
+    "maxFeePerGas",
+    "maxPriorityFeePerGas",
+    "gasPrice",
     "contractAddress",
     "topics",
     "data",
@@ -234,6 +238,13 @@ def test_a_text_that_does_not_fit_is_named(shape: Any, field: str, odd: str) -> 
     with pytest.raises(NodeFault, match=r"the answer has another shape \(.*is .* - at `\$\[1\]`\)") as fault:
         read(encoded([EXAMPLES[shape], EXAMPLES[shape] | {field: odd}]), list[shape], "x")
     assert len(str(fault.value)) < 200
+
+
+@pytest.mark.parametrize("shape", TEXTS)
+def test_every_text_is_checked(shape: Any) -> None:
+    """The examples above have every text of what has its texts checked together, so a new one can not be forgotten."""
+    texts = {one.encode_name for one in msgspec.structs.fields(shape) if one.type in {str, str | None}}
+    assert texts == {key for key, value in EXAMPLES[shape].items() if isinstance(value, str)}
 
 
 def test_more_topics_than_the_evm_has_are_a_fault() -> None:
