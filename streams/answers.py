@@ -144,11 +144,11 @@ class Answers:
         for recorded in self._recording.answers.get(question(method, [link.hash, *rest]), ()):
             if recorded.error is None and bytes(recorded.result) != b"null":
                 return recorded.result
-        by_height = method.replace("ByHash", "ByNumber")
-        for recorded in self._recording.answers.get(question(by_height, [hex(link.height), *rest]), ()):
-            if recorded.error is None and link.hash.encode() in bytes(recorded.result).lower():
-                return recorded.result
-        return None
+        by_height = self._recording.answers.get(question(method.replace("ByHash", "ByNumber"), [hex(link.height), *rest]), ())
+        told = [recorded.result for recorded in by_height if recorded.error is None]
+        # A list that is empty names no tipset: it is of this one if no other is.
+        named = next((result for result in told if link.hash.encode() in bytes(result).lower()), None)
+        return named or next((result for result in told if bytes(result) == b"[]"), None)
 
     # Where in the chain.
 

@@ -84,6 +84,15 @@ def test_blocks_by_number_are_those_of_the_canonical_chain(tmp_path: Path) -> No
     assert refusal(answers, "eth_getBlockReceipts", "0x2")[0] == 12
 
 
+def test_receipts_by_number_are_those_of_the_tipset(tmp_path: Path) -> None:
+    """The answer that names it; a list that is empty names none, and counts where no other does."""
+    of = {tip: [{"transactionHash": "0x" + "77" * 32, "blockHash": tip.hash}] for tip in (SECOND, RIGHT)}
+    lines = [asked(6, "eth_getBlockReceipts", [hex(tip.height)], result=of[tip]) for tip in (SECOND, RIGHT)]
+    empty = [asked(5, "eth_getBlockReceipts", [hex(tip.height)], result=[]) for tip in (FIRST, SECOND)]
+    answers = eth_node(tmp_path, *empty, *lines)
+    assert [ask(answers, "eth_getBlockReceipts", tip.hash) for tip in (FIRST, SECOND, RIGHT)] == [[], of[SECOND], of[RIGHT]]
+
+
 def test_tags_name_depths(tmp_path: Path) -> None:
     """`safe` and `finalized` are as deep as the recording has it at most."""
     answers = node(tmp_path)
