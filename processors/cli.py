@@ -163,8 +163,7 @@ def replay(
     async def work(settings: Settings) -> None:
         report.print_indicators(report.of(await follow(settings), settings))
 
-    changes: dict[str, object] = {"backfill": "off"}
-    changes |= {} if "replay_pace" in settings.model_fields_set else {"replay_pace": REPLAY_PACE}
+    changes: dict[str, object] = {} if "replay_pace" in settings.model_fields_set else {"replay_pace": REPLAY_PACE}
     with ExitStack() as stack:
         if not settings.model_fields_set & {"data_dir", "redis_url"}:
             changes["data_dir"] = Path(stack.enter_context(TemporaryDirectory(prefix="fvm-pulse-replay-")))

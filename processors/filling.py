@@ -124,6 +124,7 @@ class Filler:
         self._walks = Walks(follower.history)
         self._again: frozenset[int] = frozenset()
         self._wish: int | None = None
+        self._nothing_left = asyncio.Event()
 
     async def run(self) -> None:
         """Give the follower hole after hole until cancelled."""
@@ -132,6 +133,11 @@ class Filler:
             with suppress(StoreFault):
                 if (store := self._store()) is not None and self._follower.network is not None:
                     await self._look(store, Wanted(self._redis, self._follower.network))
+
+    async def exhausted(self) -> None:
+        """Wait until a look that begins after this finds nothing to fill that the nodes tell."""
+        self._nothing_left.clear()
+        await self._nothing_left.wait()
 
     async def _look(self, store: Store, wanted: Wanted) -> None:
         now, tip, walks = time.time(), self._follower.tip, self._walks
@@ -143,7 +149,8 @@ class Filler:
             await wanted.written(done)
             self._again -= done
         await wanted.tell(Progress(now, tip.height, walks.out_of_reach, walks.passed_over))
-        if not self._follower.history.idle(now) or not self._follower.caught_up:
+        history = self._follower.history
+        if history.hole is not None or not self._follower.caught_up:
             return
         floor, again = await wanted.floor(), await wanted.again()
         if floor is not None and floor != self._wish:
@@ -152,9 +159,10 @@ class Filler:
         hole = await newest_hole(store, self._floor(tip.height, floor, again), tip.height, again, walks.passed_over)
         if hole is None:
             walks.nothing_else(now)
+            self._nothing_left.set()
         if hole is None and floor is not None:
             await wanted.reached(floor)
-        if hole is not None and (again or not walks.is_settling(hole, now)):
+        if hole is not None and history.idle(now) and (again or not walks.is_settling(hole, now)):
             log.info("filling history", newest=hole.above.height, down_to=hole.low + 1)
             self._again = frozenset(height for height in again if hole.low < height <= hole.above.height)
             walks.give(hole)

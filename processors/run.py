@@ -4,7 +4,7 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
 import structlog
@@ -94,7 +94,7 @@ async def _follow(settings: Settings, *, until_end: bool) -> Sequence[Snapshot]:
             filling = group.create_task(filler.run(), name="fill history")
             await _let_go(recordings, follower)
             if until_end:
-                await _end_of(recordings, follower, sink)
+                await _end_of(recordings, follower, sink, filler)
                 for task in (working, announcing, watching, comparing, filling):
                     task.cancel()
         return await read()
@@ -152,8 +152,8 @@ async def _let_go(recordings: Sequence[ReplayNode], follower: Follower) -> None:
         node.halt_at(math.inf)
 
 
-async def _end_of(recordings: Sequence[ReplayNode], follower: Follower, sink: LocalSink) -> None:
-    """Wait until the recordings are over and everything of them is in the store.
+async def _end_of(recordings: Sequence[ReplayNode], follower: Follower, sink: LocalSink, filler: Filler) -> None:
+    """Wait until the recordings are over and everything of them is in the store, what lies below their first heads as well.
 
     Raises:
         RecordingError: they are over, but what is needed for their end is not in them.
@@ -161,12 +161,22 @@ async def _end_of(recordings: Sequence[ReplayNode], follower: Follower, sink: Lo
     for node in recordings:
         await node.finished.wait()
     ends = {node.recording.heads[-1].native or node.recording.heads[-1].tip for node in recordings}
+    if not await _still(sink, lambda: follower.caught_up and follower.sampled and follower.head is not None and follower.head.hash in ends):
+        at = f"at height {follower.head.height}" if follower.head is not None else "not known"
+        raise RecordingError(f"the recording lacks answers that its end needs: its head is {at}, and no more can be processed")
+    looking = asyncio.create_task(filler.exhausted())
+    await _still(sink, looking.done)
+    looking.cancel()
+    await sink.agents.drained()
+
+
+async def _still(sink: LocalSink, done: Callable[[], bool]) -> bool:
+    """Wait until it is done; False where before that nothing was published for too long."""
     taken, deadline = sink.taken, time.monotonic() + ENDING_SECONDS
-    while not (follower.caught_up and follower.sampled and follower.head is not None and follower.head.hash in ends):
+    while not done():
         await asyncio.sleep(0.05)
         if sink.taken != taken:
             taken, deadline = sink.taken, time.monotonic() + ENDING_SECONDS
         elif time.monotonic() > deadline:
-            at = f"at height {follower.head.height}" if follower.head is not None else "not known"
-            raise RecordingError(f"the recording lacks answers that its end needs: its head is {at}, and no more can be processed")
-    await sink.agents.drained()
+            return False
+    return True

@@ -1,6 +1,6 @@
 """What a recorded node answers at a moment: what it was asked then, and what follows from its chain."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -69,7 +69,7 @@ class Answers:
             "eth_blockNumber": lambda _, now: hex(self._tip(now).height),
             "eth_getBlockByNumber": self._block,
             "eth_getBlockByHash": self._block,
-            "eth_getBlockReceipts": lambda params, now: self._receipts(self._link(params[0], now)),
+            "eth_getBlockReceipts": lambda params, now: self._receipts(self._link(params[0], now), now),
             "eth_getLogs": self._logs,
             "Filecoin.ChainHead": lambda _, now: self._tipset(self._native_head(now)),
             "Filecoin.ChainGetTipSet": lambda params, now: self._tipset(self._of_key(params[0], now)),
@@ -127,10 +127,10 @@ class Answers:
         if params and isinstance(params[0], str) and len(params[0]) < len("0x") + 16:
             block = self._link(params[0], now).hash.encode()
             told = (one for one in reversed(given) if block in bytes(one.result))
-            fitting = next(told, None) or next((one for one in given if bytes(one.result) == b"[]"), None)
+            fitting = next(told, None) or next(filter(_is_empty, given), None)
             if fitting is not None:
                 return fitting
-        return next((one for one in reversed(given) if one.seconds <= now), given[0])
+        return _newest(given, now)
 
     def _beside(self, method: str, params: list[Any]) -> list[Recorded] | None:
         """The answer in the state before another tipset with the same parent: it is the same state."""
@@ -139,16 +139,16 @@ class Answers:
         asked = (self._recording.answers.get(question(method, [*params[:-1], one.key])) for one in siblings)
         return next((given for given in asked if given is not None), None)
 
-    def _about(self, method: str, link: Link, *rest: Any) -> Raw | None:
-        """What was answered about a tipset, by its hash or by its height."""
-        for recorded in self._recording.answers.get(question(method, [link.hash, *rest]), ()):
-            if recorded.error is None and bytes(recorded.result) != b"null":
-                return recorded.result
-        by_height = self._recording.answers.get(question(method.replace("ByHash", "ByNumber"), [hex(link.height), *rest]), ())
-        told = [recorded.result for recorded in by_height if recorded.error is None]
-        # A list that is empty names no tipset: it is of this one if no other is.
-        named = next((result for result in told if link.hash.encode() in bytes(result).lower()), None)
-        return named or next((result for result in told if bytes(result) == b"[]"), None)
+    def _about(self, method: str, link: Link, now: float, *rest: Any) -> Raw | None:
+        """What was answered about a tipset by then, by its hash or by its height."""
+        by_hash = self._recording.answers.get(question(method, [link.hash, *rest]), ())
+        told = [one for one in by_hash if one.error is None and bytes(one.result) != b"null"]
+        if not told:
+            by_height = self._recording.answers.get(question(method.replace("ByHash", "ByNumber"), [hex(link.height), *rest]), ())
+            some = [one for one in by_height if one.error is None]
+            # A list that is empty names no tipset: it is of this one if no other is.
+            told = [one for one in some if link.hash.encode() in bytes(one.result).lower()] or [one for one in some if _is_empty(one)]
+        return _newest(told, now).result if told else None
 
     # Where in the chain.
 
@@ -208,21 +208,21 @@ class Answers:
 
     def _block(self, params: list[Any], now: float) -> Any:
         link = self._link(params[0], now)
-        result = self._about("eth_getBlockByHash", link, True)
+        result = self._about("eth_getBlockByHash", link, now, True)
         if params[1:] and params[1]:
             return _there(result, f"block {link.hash}")
         if result is None:
-            return _there(self._about("eth_getBlockByHash", link, False), f"block {link.hash}")
+            return _there(self._about("eth_getBlockByHash", link, now, False), f"block {link.hash}")
         block = msgspec.json.decode(result)
         return {**block, "transactions": [one["hash"] for one in block["transactions"]]}
 
-    def _receipts(self, link: Link) -> Raw:
-        return _there(self._about("eth_getBlockReceipts", link), f"eth_getBlockReceipts of {link.hash}")
+    def _receipts(self, link: Link, now: float) -> Raw:
+        return _there(self._about("eth_getBlockReceipts", link, now), f"eth_getBlockReceipts of {link.hash}")
 
     def _logs(self, params: list[Any], now: float) -> Any:
         wanted = params[0] if params else {}
         inside = [self._link(wanted["blockHash"], now)] if "blockHash" in wanted else self._range(wanted, now)
-        return [log for link in inside for log in self._logs_of(link) if matches(log, wanted)]
+        return [log for link in inside for log in self._logs_of(link, now) if matches(log, wanted)]
 
     def _range(self, wanted: dict[str, Any], now: float) -> list[Link]:
         tip = self._tip(now)
@@ -235,11 +235,11 @@ class Answers:
         self._check_look_back(low, now)
         return [link for link in self._recording.chain(tip.hash) if low <= link.height <= high][::-1]
 
-    def _logs_of(self, link: Link) -> list[Any]:
-        asked = self._recording.answers.get(question("eth_getLogs", [{"blockHash": link.hash}]))
-        if asked and asked[-1].error is None:
-            return list(msgspec.json.decode(asked[-1].result))
-        return [log for receipt in msgspec.json.decode(self._receipts(link)) for log in receipt["logs"]]
+    def _logs_of(self, link: Link, now: float) -> list[Any]:
+        asked = self._recording.answers.get(question("eth_getLogs", [{"blockHash": link.hash}]), ())
+        if told := [one for one in asked if one.error is None]:
+            return list(msgspec.json.decode(_newest(told, now).result) or ())
+        return [log for receipt in msgspec.json.decode(self._receipts(link, now)) for log in receipt["logs"]]
 
     def _chain_id(self) -> str:
         """As the messages tell that were signed for it."""
@@ -293,6 +293,15 @@ class Answers:
             raise Refused(NO_ANSWER, "the two tipsets have no ancestor in common in the recording")
         left = [{"Type": "revert", "Val": self._tipset(link)} for link in old if link.hash not in common]
         return left + [{"Type": "apply", "Val": self._tipset(link)} for link in reversed(new) if link.hash not in common]
+
+
+def _newest(given: Sequence[Recorded], now: float) -> Recorded:
+    """The newest by then; a question that came before it was recorded gets the first."""
+    return next((one for one in reversed(given) if one.seconds <= now), given[0])
+
+
+def _is_empty(one: Recorded) -> bool:
+    return bytes(one.result) == b"[]"
 
 
 def _without_block(recording: Recording) -> Iterator[tuple[tuple[str, str], list[Recorded]]]:

@@ -93,6 +93,18 @@ def test_receipts_by_number_are_those_of_the_tipset(tmp_path: Path) -> None:
     assert [ask(answers, "eth_getBlockReceipts", tip.hash) for tip in (FIRST, SECOND, RIGHT)] == [[], of[SECOND], of[RIGHT]]
 
 
+def test_what_was_told_late_is_told_late(tmp_path: Path) -> None:
+    """Receipts and logs that were asked for twice: the answer of that time; before both, the first."""
+    whole = [{"transactionHash": "0x" + "77" * 32, "blockHash": RIGHT.hash, "logs": [log(RIGHT)]}]
+    bare = [whole[0] | {"logs": []}]
+    told = [asked(at, "eth_getBlockReceipts", [RIGHT.hash], result=result) for at, result in ((5, bare), (9, whole))]
+    by_hash = [asked(at, "eth_getLogs", [{"blockHash": RIGHT.hash}], result=result) for at, result in ((5, None), (9, [log(RIGHT)]))]
+    answers = eth_node(tmp_path, *told, asked(7, "eth_getBlockReceipts", [RIGHT.hash], result=None), *by_hash)
+    for now, receipts, logs in ((4.5, bare, []), (8, bare, []), (9, whole, [log(RIGHT)])):
+        assert ask(answers, "eth_getBlockReceipts", RIGHT.hash, now=now) == receipts
+        assert ask(answers, "eth_getLogs", {"blockHash": RIGHT.hash}, now=now) == logs
+
+
 def test_tags_name_depths(tmp_path: Path) -> None:
     """`safe` and `finalized` are as deep as the recording has it at most."""
     answers = node(tmp_path)
