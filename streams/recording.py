@@ -2,7 +2,7 @@
 
 One JSON object a line, in the order in which things happened: `{"t":seconds,"kind":…}` with `kind` one of `sub` (what was subscribed),
 `frame` (`msg`: what the node sent), `rpc` (`method`, `params` and `result` or `error`) and `map` (`tsk`, `hash`, `height`: not
-needed, the hash follows from the key). Plain, `.gz` and `.xz` files are read.
+needed, the hash follows from the key). Plain files are read, and those that gzip or xz made.
 """
 
 import gzip
@@ -166,7 +166,9 @@ def load(name: str) -> Recording:
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    opener: Any = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
+    with path.open("rb") as file:
+        beginning = file.read(6)
+    opener: Any = gzip.open if beginning.startswith(b"\x1f\x8b") else lzma.open if beginning.startswith(b"\xfd7zXZ") else open
     with opener(path, "rb") as file:
         yield from file
 

@@ -190,12 +190,14 @@ def test_a_truncated_file_is_refused(tmp_path: Path, suffix: str) -> None:
         load(str(path))
 
 
-def test_a_file_that_is_not_compressed_as_it_says_is_refused(tmp_path: Path) -> None:
-    """A `.gz` that is none."""
-    path = tmp_path / "plain.jsonl.gz"
-    path.write_bytes(b"plain")
-    with pytest.raises(RecordingError, match="can not be read behind line 0"):
-        load(str(path))
+@pytest.mark.parametrize("suffix", COMPRESSED)
+@pytest.mark.parametrize("name", ["made", "made.gz", "made.jsonl.xz"])
+def test_a_file_is_read_as_what_it_is(tmp_path: Path, name: str, suffix: str) -> None:
+    """Whatever it is called; several compressed parts, one after the other, are one file."""
+    world = World()
+    heads = [text(notice(second, ("current", world.grow()))) for second in range(2)]
+    (tmp_path / name).write_bytes(b"".join(map(COMPRESSED[suffix], heads)))
+    assert len(load(str(tmp_path / name)).heads) == 2
 
 
 def test_a_missing_file_is_refused_with_what_is_allowed(tmp_path: Path) -> None:
