@@ -228,12 +228,15 @@ class EmbeddedRedis:
         assert self._process
         loop = asyncio.get_running_loop()
         deadline = loop.time() + LOADING_SECONDS
-        async with Redis(unix_socket_path=str(self._socket), retry=Retry(NoBackoff(), 0)) as client:
+        client = Redis(unix_socket_path=str(self._socket), retry=Retry(NoBackoff(), 0))
+        try:
             while self._process.returncode is None and loop.time() < deadline:
                 with suppress(RedisError, OSError):
                     if await client.ping():
                         return
                 await asyncio.sleep(0.01)
+        finally:
+            await asyncio.shield(client.aclose())  # cancelled at its own end, the client's block would leave the connection open
         raise StoreFault(f"embedded Redis did not start: {_last_line(said)} (see {said})")
 
     async def stop(self) -> None:

@@ -1,6 +1,8 @@
 """The private server: started, stopped, killed, taken over, refused. All with the real one."""
 
 import asyncio
+import gc
+import itertools
 import os
 import signal
 import stat
@@ -139,6 +141,23 @@ async def test_killed_server_is_started_again(tmp_path: Path) -> None:
                 with suppress(RedisError, OSError):
                     found = await client.get("fact")
         assert found == b"kept"
+
+
+async def test_a_cancelled_start_leaves_no_connection(tmp_path: Path) -> None:
+    """Wherever the wait for the server's first word is cancelled, also right after it: a connection left open would warn here."""
+    async with embedded_redis(tmp_path) as server:
+        for steps in itertools.count():
+            waiting = asyncio.create_task(server._ready(tmp_path / "redis" / "redis.log"))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            heard = waiting.done()
+            waiting.cancel()
+            await asyncio.wait([waiting])
+            if heard:
+                break
+        await asyncio.sleep(0.1)
+        del waiting
+        gc.collect()
 
 
 async def test_broken_file_is_named(tmp_path: Path) -> None:
