@@ -70,7 +70,7 @@ class RedisLedger:
     async def open(self, network: str, chain_id: int) -> Position:
         """Wait for the lease; where the ledger does not tell what was published, the store does."""
         self._metrics.announce_network(network)
-        store, lease = Store(self._redis, network), Lease(self._redis, network)
+        store, lease = Store(self._redis, network), Lease(self._redis, network, self._equip)
         granted = await self._granted(lease)
         self._lease = lease
         self._leading.set()
@@ -136,17 +136,18 @@ class RedisLedger:
 
     async def keep(self, learnt: Learnt) -> None:
         """See `streams.publish.Ledger`."""
+        # Ours first: a Redis that comes back without them gets them from there.
+        self._contracts |= {contract.address: contract for contract in learnt.contracts}
         async for attempt in patiently():
             with attempt:
                 if self.store is not None:
                     await self.store.save_contracts(learnt.contracts)
                     await self.store.tellings.save(learnt.told)
-        self._contracts |= {contract.address: contract for contract in learnt.contracts}
 
     async def hold(self) -> None:
         """Renew the lease, as soon as there is one, until cancelled."""
         await self._leading.wait()
-        await self.lease.keep(self._equip)
+        await self.lease.keep()
 
     async def _equip(self) -> None:
         """Redis may have lost everything: what it does not get from Kafka it gets from us."""

@@ -10,8 +10,9 @@ the leader, never a figure.
 
 Redis may come back without its last second, as an older copy, or empty, while Kafka kept everything. What was published is then
 known to the leader alone: it holds a copy of its ledger, and writes it down again as soon as it finds another run of the server,
-or no trace of itself. A standby gives it time to do so. Whoever finds such a ledger without its leader believes it only below
-finality, where no later rewind can have changed it, and publishes the rest again.
+or no trace of itself. It does so last: a ledger that is there vouches for whatever else Redis has to know. A standby gives it
+time for that. Whoever finds such a ledger without its leader believes it only below finality, where no later rewind can have
+changed it, and publishes the rest again.
 """
 
 import asyncio
@@ -119,12 +120,18 @@ class Granted(NamedTuple):
 class Lease:
     """The lease and the ledger of one network.
 
+    Args:
+        redis: a client.
+        network: name of the network.
+        restore: called before the ledger has to be written again: other things that Redis knew may be gone as well.
+
     Every method raises StoreFault where Redis is away or refuses; all but `acquire` and `tips` raise Superseded once somebody
     else holds the lease.
     """
 
-    def __init__(self, redis: Redis, network: str) -> None:
+    def __init__(self, redis: Redis, network: str, restore: Callable[[], Awaitable[None]] | None = None) -> None:
         self._redis = cast("Any", redis)
+        self._restore = restore
         prefix = f"pulse:{{{network}}}:"
         # `incarnation` and `reserved` are the store's own: whoever follows without a lease moves them as well, and so fences us.
         self._keys = [prefix + name for name in ("lease", "incarnation", "reserved", "published", "published_by")]
@@ -133,7 +140,6 @@ class Lease:
         self._tips: list[Published] = []
         self._reserved = -1
         self._doubtful_since: float | None = None
-        self._rewritten = 0
 
     async def acquire(self, now_seconds: int, doubted_epochs: int = FINALITY_EPOCHS, *, standing_by: bool = False) -> Granted | None:
         """Take the lease if nobody has it; `now_seconds` (Unix time) keeps tokens growing where Redis was emptied.
@@ -190,21 +196,15 @@ class Lease:
             found = await self._redis.zrange(self._keys[3], 0, -1, withscores=True)
         return tuple(Published(int(height), block.decode()) for block, height in found)
 
-    async def keep(self, rewritten: Callable[[], Awaitable[None]]) -> None:
+    async def keep(self) -> None:
         """Renew until cancelled. While Redis is away nobody else can take over, so that is no reason to stop.
-
-        `rewritten` is called after the ledger had to be written again: other things that Redis knew may be gone as well.
 
         Raises:
             Superseded: somebody else took over.
         """
-        told = self._rewritten
         while True:
             try:
                 await self.renew()
-                if told != (count := self._rewritten):
-                    await rewritten()
-                    told = count
             except StoreFault as fault:
                 log.warning("the lease can not be renewed, trying again", reason=str(fault))
             await asyncio.sleep(RENEW_SECONDS)
@@ -212,11 +212,12 @@ class Lease:
     async def _fenced(self, what: str, *arguments: object) -> None:
         while (done := await self._eval(_FENCED, self._token, self._run, what, *arguments)) < 0:
             log.warning("Redis is not what it was, writing the ledger again", tipsets=len(self._tips), incarnation=self._token)
+            if self._restore is not None:
+                await self._restore()
             run = await self._eval(_WRITE_AGAIN, self._token, int(LEASE_SECONDS * 1000), self._reserved, *_flat(self._tips))
             if run is None:
                 break
             self._run = run
-            self._rewritten += 1
         if done <= 0:
             raise Superseded(f"another follower took over from incarnation {self._token}")
 

@@ -11,6 +11,7 @@ from processors.follow import RedisLedger
 from processors.store import Store
 from processors.windows import parse_all
 from streams.chain import Published
+from streams.contents import Learnt
 from streams.errors import Superseded
 from streams.metrics import ProcessMetrics
 from streams.publish import RESERVED_EPOCHS
@@ -85,6 +86,19 @@ async def test_an_emptied_redis_is_equipped_again(redis: Redis, monkeypatch: pyt
     await one.close()
     position = await ledger(redis).open("testing", 1337)
     assert (position.incarnation, position.published) == (began.incarnation + 1, (Published(1, "0x01"),))
+
+
+async def test_a_ledger_that_was_written_again_vouches_for_the_contracts(redis: Redis) -> None:
+    """Whichever write finds out that Redis lost them: a leader that dies right after it has left them, too."""
+    first = ledger(redis)
+    await first.open("testing", 1337)
+    await first.keep(Learnt([CONTRACT], []))
+    await redis.flushall()
+    await first.published([Published(1, "0x01")])
+    await first.close()
+    position = await ledger(redis).open("testing", 1337)
+    assert position.published == (Published(1, "0x01"),)
+    assert position.memory.contracts == {CONTRACT.address: CONTRACT}
 
 
 async def test_a_doubtful_ledger_is_published_again(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,17 +109,19 @@ async def test_a_leader_writes_its_ledger_again(redis: Redis) -> None:
         assert await Lease(redis, "testing").acquire(1) == Granted(1001, known=True, settled=True)
 
 
-async def test_it_says_that_the_ledger_was_written_again(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_says_that_the_ledger_is_to_be_written_again(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once for each time, so that other things can be put back; not where nothing happened."""
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.01)
-    one, times = Lease(redis, "testing"), 0
+    times = 0
 
     async def told() -> None:
         nonlocal times
         times += 1
+        assert not await redis.exists("pulse:{testing}:published_by"), "the ledger comes last"
 
+    one = Lease(redis, "testing", told)
     await one.acquire(1)
-    keeping = asyncio.create_task(one.keep(told))
+    keeping = asyncio.create_task(one.keep())
     await asyncio.sleep(0.1)
     assert times == 0
     for wanted in (1, 2):
