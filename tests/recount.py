@@ -132,15 +132,20 @@ class Recount:
         figures |= {"head": head, "processed": len(heights), "null": head - lowest + 1 - len(heights)}
         return figures
 
-    def new_deployers(self, epochs: int, back: int, until: float = float("inf")) -> int:
-        """Deployers of a window that made nothing in the epochs before it, so many `back` from the head."""
+    def earlier_deployers(self, epochs: int, back: int, until: float = float("inf")) -> set[str]:
+        """Who made anything before the window of so many epochs, but no more than `back` from the head."""
         chain = self.chain(until)
         head = int(chain[0]["number"], 16)
-        now, before = self.figures(epochs, until)["deployers"], self.figures(0, until)
+        before = self.figures(0, until)
         for block in chain:
             if head - back < int(block["number"], 16) <= head - epochs:
                 self.count(before, block)
-        return len(now - before["deployers"])
+        found: set[str] = before["deployers"]
+        return found
+
+    def new_deployers(self, epochs: int, back: int, until: float = float("inf")) -> int:
+        """Deployers of a window who made nothing in the epochs before it, so many `back` from the head."""
+        return len(self.figures(epochs, until)["deployers"] - self.earlier_deployers(epochs, back, until))
 
     def count(self, figures: Figures, block: dict[str, Any]) -> None:
         """Add one block."""

@@ -136,14 +136,18 @@ async def check(store: Store, recount: Recount, until: float = math.inf, patienc
 async def check_deployers(store: Store, recount: Recount, until: float = math.inf) -> bool:
     """What traces tell equals the recount in each window that was traced as far as can be, and is never more in the others.
 
-    So is who deployed for the first time, where all windows are such; False where one is not.
+    So is who deployed for the first time, where all windows are such, and the time before the longest as far as it tells of deployers;
+    False where one is not.
     """
     windows = (await store.snapshot()).streams["tipsets"].windows
+    longest = max(WINDOWS)
+    earlier = recount.earlier_deployers(longest, 2 * longest, until)
     traced = [check_traced(windows[f"{epochs}e"], recount.figures(epochs, until)) for epochs in WINDOWS]
-    if all(traced):
+    whole = all(traced) and windows[f"{longest}e"].prior_distinct.get("deployer", 0) == len(earlier)
+    if whole:
         for epochs in WINDOWS:
-            assert windows[f"{epochs}e"].new_deployers == recount.new_deployers(epochs, 2 * max(WINDOWS), until)
-    return all(traced)
+            assert windows[f"{epochs}e"].new_deployers == recount.new_deployers(epochs, 2 * longest, until)
+    return whole
 
 
 def check_traced(window: WindowReading, expected: Figures) -> bool:
