@@ -82,7 +82,8 @@ DEPLOYMENTS = (
         needs=("before",),
         definition="Those of fvm_active_deployers that created none before the window, as far back as is kept: up to twice the longest "
         "window before now. Absent until the window of the same length just before is covered in full.",
-        silent="Who deployed longer ago than is kept, or in tipsets that are missing: it counts as new. Nor who is behind a fresh address.",
+        silent="Who deployed longer ago than is kept, in tipsets that are missing, or through a contract in tipsets without traces: it "
+        "counts as new. Nor who is behind a fresh address.",
         claim="Projects grow by 40 % a month on average.",
         indicators=(Indicator(name="new_deployers", title="New deployers within 30 days", window="30d"),),
     ),
