@@ -29,6 +29,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from streams.cancellation import cancellable
 from streams.errors import StoreFault, UsageError
 
 LOADING_SECONDS = 300.0
@@ -231,7 +232,7 @@ class EmbeddedRedis:
         client = Redis(unix_socket_path=str(self._socket), retry=Retry(NoBackoff(), 0))
         try:
             while self._process.returncode is None and loop.time() < deadline:
-                with suppress(RedisError, OSError):
+                with suppress(RedisError, OSError), cancellable():
                     if await client.ping():
                         return
                 await asyncio.sleep(0.01)

@@ -143,7 +143,7 @@ async def test_killed_server_is_started_again(tmp_path: Path) -> None:
         assert found == b"kept"
 
 
-async def test_a_cancelled_start_leaves_no_connection(tmp_path: Path) -> None:
+async def test_a_cancelled_start_ends_and_leaves_no_connection(tmp_path: Path) -> None:
     """Wherever the wait for the server's first word is cancelled, also right after it: a connection left open would warn here."""
     async with embedded_redis(tmp_path) as server:
         for steps in itertools.count():
@@ -155,6 +155,7 @@ async def test_a_cancelled_start_leaves_no_connection(tmp_path: Path) -> None:
             await asyncio.wait([waiting])
             if heard:
                 break
+            assert waiting.cancelled()
         await asyncio.sleep(0.1)
         del waiting
         gc.collect()
