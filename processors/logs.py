@@ -17,7 +17,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from streams.values import shown_url
 
 _URL = re.compile(r"\b(?:wss?|https?|rediss?)://[^\s\"'<>\\)\]},]+")
-_BEARER = re.compile(r"(?i)\b(bearer|authorization:?)(\s+)(?!bearer)[^\s\"',]+")
+_BEARER = re.compile(r"(?i)\b(bearer|authorization:?(?:\s+basic)?)(\s+)(?!bearer|basic)[^\s\"',]+")
 _JWT = re.compile(r"\beyJ[\w-]{5,}\.[\w-]+\.[\w-]*")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 REPEAT_SECONDS = 10.0

@@ -4,11 +4,12 @@ Each function takes what somebody wrote and answers what it means, or raises Val
 what is allowed. What may be secret in a URL, `shown_url` hides and `secrets_in` tells.
 """
 
+import base64
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 from pydantic import SecretStr
 
@@ -19,7 +20,7 @@ MOST_WINDOWS = 16
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _WINDOW = re.compile(r"([1-9][0-9]{0,6})([emhd])")
-_KEY_LIKE = re.compile(r"[A-Za-z0-9_~.-]{20,}")
+_KEY_LIKE = re.compile(r"(?:[A-Za-z0-9_~.-]|%[0-9A-Fa-f]{2}){20,}")
 
 
 def shown_url(url: str) -> str:
@@ -31,7 +32,7 @@ def shown_url(url: str) -> str:
         return "***"
     if "@" in parts.path and not parts.netloc:
         return f"***@{parts.path.rpartition('@')[2]}"  # misspelt: whatever stands there may be a password
-    path = "/".join("***" if _KEY_LIKE.fullmatch(segment) else segment for segment in parts.path.split("/"))
+    path = _KEY_LIKE.sub("***", parts.path)
     user = "***@" if "@" in parts.netloc else ""
     separator = "://" if "://" in url else ":" if parts.scheme else ""
     return f"{parts.scheme}{separator}{user}{host}{path}{'?***' if parts.query else ''}"
@@ -42,12 +43,15 @@ SHORTEST_KEY = 6
 
 
 def secrets_in(url: str) -> Iterator[str]:
-    """What `shown_url` hides: a library may log the parts by themselves."""
+    """What `shown_url` hides: a library may log the parts by themselves, decoded, or as the header that they become."""
     parts = urlsplit(url)
+    queried = [value if equals else name for name, equals, value in (part.partition("=") for part in re.split("[&;]", parts.query))]
+    hidden = [*_KEY_LIKE.findall(parts.path), *(one for one in queried if len(unquote(one)) >= SHORTEST_KEY)]
     if parts.password:
-        yield from {parts.password, unquote(parts.password)}
-    yield from (value for _, value in parse_qsl(parts.query) if len(value) >= SHORTEST_KEY)
-    yield from (segment for segment in parts.path.split("/") if _KEY_LIKE.fullmatch(segment))
+        hidden.append(parts.password)
+        yield base64.b64encode(f"{unquote(parts.username or '')}:{unquote(parts.password)}".encode()).decode()
+    for key in hidden:
+        yield from {key, unquote(key), unquote_plus(key)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,4 +105,6 @@ def test_redaction_leaves_the_rest() -> None:
     """What is no secret stays readable."""
     assert redact("bearer of news at ws://127.0.0.1:1234/rpc/v1, height 12") == "bearer *** news at ws://127.0.0.1:1234/rpc/v1, height 12"
     assert redact("nothing to hide") == "nothing to hide"
+    assert redact("> Authorization: Basic dXNlcjpwYXNz\r") == "> Authorization: Basic ***\r"
+    assert redact("basic facts, authorization refused") == "basic facts, authorization ***"
     assert redact("token eyJhbGciOi.eyJBbGxvdyI.sig-nature_1 refused") == "token *** refused"
