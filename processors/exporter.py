@@ -7,7 +7,7 @@ the short past that the page draws as lines (see `processors.trail`). Redis away
 import asyncio
 import platform
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -97,19 +97,11 @@ class Exporter:
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/api/indicators", self._indicators)
         app.on_response_prepare.append(_harden)
-        app.cleanup_ctx.append(self._remembering)
         return app
 
-    async def _remembering(self, _: web.Application) -> AsyncIterator[None]:
-        """Fills the trail as long as the application runs."""
-        task = asyncio.create_task(self._remember(), name="remember the indicators")
-        yield
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-    async def _remember(self) -> None:
-        while self._watches:
+    async def remember(self) -> None:
+        """Note in the trail how the indicators stand, again and again, until cancelled."""
+        while True:
             snapshots, now = await self._snapshots() or (), self._clock()
             for snapshot in snapshots:
                 self._trail.note(snapshot.network, standings(snapshot, self._watches, now), now)

@@ -57,7 +57,7 @@ async def replay(settings: Settings) -> Sequence[Snapshot]:
 
 async def _follow(settings: Settings, *, until_end: bool) -> Sequence[Snapshot]:
     windows, registry = parse_all(settings.windows), Registry.load(settings.registry)
-    thresholds = watches(INDICATORS, settings.preset, settings.thresholds)
+    thresholds = watches(INDICATORS, settings.preset, settings.thresholds, settings.windows)
     own = process_registry()
     metrics = ProcessMetrics(own)
     metrics.announce_endpoints(node.name for node in settings.nodes)
@@ -92,17 +92,18 @@ async def _follow(settings: Settings, *, until_end: bool) -> Sequence[Snapshot]:
             comparing = group.create_task(sink.watch(connections.resync), name="watch Redis")
             filler = Filler(follower, redis, settings, lambda: sink.store, connections.stir)
             filling = group.create_task(filler.run(), name="fill history")
+            remembering = group.create_task(exporter.remember(), name="remember the indicators")
             await _let_go(recordings, follower)
             if until_end:
                 await _end_of(recordings, follower, sink, filler)
-                for task in (working, announcing, watching, comparing, filling):
+                for task in (working, announcing, watching, comparing, filling, remembering):
                     task.cancel()
         return await read()
 
 
 async def export(settings: Settings) -> None:
     """Serve what others store, until cancelled."""
-    thresholds = watches(INDICATORS, settings.preset, settings.thresholds)
+    thresholds = watches(INDICATORS, settings.preset, settings.thresholds, settings.windows)
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(connected_redis(settings))
         own = process_registry()
@@ -112,7 +113,7 @@ async def export(settings: Settings) -> None:
 
         exporter = Exporter(read, registry=own, role="export", watches=thresholds, vitals=vitals(redis))
         await serve_http(settings, exporter, stack)
-        await asyncio.Event().wait()
+        await exporter.remember()
 
 
 async def stored(settings: Settings) -> Sequence[Snapshot]:

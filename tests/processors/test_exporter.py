@@ -1,7 +1,7 @@
 import asyncio
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import aiohttp
@@ -14,6 +14,7 @@ from processors.catalogue import INDICATORS, ROWS
 from processors.exporter import Exporter
 from processors.readings import Snapshot
 from processors.thresholds import watches
+from processors.trail import Trail
 from streams.errors import StoreFault
 from streams.metrics import ProcessMetrics
 from tests.processors.snapshots import NOW, snapshot
@@ -135,6 +136,18 @@ async def test_redis_away(site: Site, trouble: str) -> None:
     series = await site.scrape()
     assert series["pulse_redis_up[]"] == 1
     assert series["fvm_active_addresses[('network', 'devnet'), ('window', '20e')]"] == 5
+
+
+async def test_our_own_bug_ends_what_remembers() -> None:
+    """At once, so that the process ends with it; that Redis is away does not."""
+    fails: Iterator[Exception] = iter((StoreFault("away"), ZeroDivisionError()))
+
+    async def read() -> Sequence[Snapshot]:
+        raise next(fails)
+
+    exporter = Exporter(read, registry=CollectorRegistry(), role="run", watches=watches(INDICATORS), trail=Trail(every_seconds=0.01))
+    with pytest.raises(ZeroDivisionError):
+        await exporter.remember()
 
 
 async def test_our_own_bug_is_not_called_redis(site: Site) -> None:
