@@ -156,9 +156,10 @@ def _compared(name: Callable[[PoolFacts], str], figure: Callable[[Point, Point, 
     return samples
 
 
-pool_apy = _compared(lambda pool: f"pool:{pool.pool}:price_e18", lambda now, then, _: annualised(now, then), ("7d", "30d"))
+APY_WINDOWS = ("7d", "30d")
+pool_apy = _compared(lambda pool: f"pool:{pool.pool}:price_e18", lambda now, then, _: annualised(now, then), APY_WINDOWS)
 """The yield of each pool's share, annualised."""
-pool_growth = _compared(lambda pool: pool.total, growth, ("24h", "7d", "30d"))
+pool_growth = _compared(lambda pool: pool.total, growth, tuple(BACK))
 """The growth of what each pool reports, or else holds."""
 
 

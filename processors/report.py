@@ -62,7 +62,7 @@ def fetch(listen: Listen, door: Door) -> dict[str, Any]:
 
 def of(snapshots: Sequence[Snapshot], settings: Settings) -> dict[str, Any]:
     """The same, of what was just read."""
-    return as_json(snapshots, watches(INDICATORS, settings.preset, settings.thresholds), time.time())
+    return as_json(snapshots, watches(INDICATORS, settings.preset, settings.thresholds, settings.windows), time.time())
 
 
 def print_json(found: dict[str, Any]) -> None:

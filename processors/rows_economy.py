@@ -4,7 +4,7 @@ from processors import samples as s
 from processors.growth import annualised, growth
 from processors.row import Row
 from processors.samples import ATTOFIL_PER_FIL
-from processors.state_samples import KINDS, VERSION, power_growth, ratio, smoothed_growth, staking_yield, value
+from processors.state_samples import BACK, KINDS, VERSION, power_growth, ratio, smoothed_growth, staking_yield, value
 from processors.thresholds import Indicator, Threshold
 from processors.windows import DAY_EPOCHS
 
@@ -61,6 +61,7 @@ ECONOMY = (
                 title="Growth of effective storage power, a year",
                 window="30d",
                 labels={"kind": "quality_adjusted"},
+                stretches=(*BACK, "smoothed"),
                 hold="6h",
                 presets={"default": Threshold("below", warn=-0.5), "article": Threshold("below", goal=0.62)},
             ),
@@ -84,6 +85,7 @@ ECONOMY = (
                 title="Quarterly growth of sealed capacity",
                 window="90d",
                 labels={"kind": "raw"},
+                stretches=tuple(BACK),
                 hold="6h",
                 presets={"default": Threshold("below", warn=-0.2), "article": Threshold("below", goal=0.58)},
             ),

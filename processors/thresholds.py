@@ -5,7 +5,7 @@ everyone, and indicators relative to the network's own past; `article` adds the 
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, TypeAlias
 
@@ -41,7 +41,7 @@ class Override(Protocol):
 
     @property
     def window(self) -> str | None:
-        """The window to watch, one of those that are kept."""
+        """The window to watch, one of those that the figure has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,8 @@ class Indicator:
     `labels` choose the series where the metric has further labels; what they leave open, such as `pool`, is watched for
     each value by itself.
 
+    `stretches` are the windows of a figure that looks back by itself, whatever windows are kept.
+
     With `baseline_days` the value is the metric over its own trailing average: 0.5 is half of the usual. That average is
     Prometheus's to know, so such an indicator has no value outside it.
     """
@@ -85,6 +87,7 @@ class Indicator:
     hold: str = "1h"
     baseline_days: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
+    stretches: tuple[str, ...] = ()
 
     def at(self, preset: Preset) -> Threshold | None:
         """The preset's threshold; `article` keeps what `default` has of the same bound."""
@@ -109,9 +112,12 @@ class Watch:
 
 
 def watches(
-    indicators: Iterable[Indicator], preset: Preset = "default", overrides: Mapping[str, Override] | None = None
+    indicators: Iterable[Indicator],
+    preset: Preset = "default",
+    overrides: Mapping[str, Override] | None = None,
+    windows: Sequence[str] = (),
 ) -> tuple[Watch, ...]:
-    """What is watched, in the order of `indicators`.
+    """What is watched, in the order of `indicators`, where these `windows` are kept.
 
     Raises:
         UsageError: an override names no indicator, or asks for what can not be.
@@ -121,10 +127,10 @@ def watches(
     for name in overrides:
         if name not in names:
             raise UsageError(f"thresholds.{name}: no such indicator: allowed are {', '.join(names)}")
-    return tuple(_watch(indicator, indicator.at(preset), overrides.get(indicator.name)) for indicator in indicators)
+    return tuple(_watch(indicator, indicator.at(preset), overrides.get(indicator.name), windows) for indicator in indicators)
 
 
-def _watch(indicator: Indicator, threshold: Threshold | None, override: Override | None) -> Watch:
+def _watch(indicator: Indicator, threshold: Threshold | None, override: Override | None, windows: Sequence[str]) -> Watch:
     if override is None:
         return Watch(indicator, threshold, indicator.hold)
     where, hold = f"thresholds.{indicator.name}", override.hold or indicator.hold
@@ -132,6 +138,9 @@ def _watch(indicator: Indicator, threshold: Threshold | None, override: Override
         raise UsageError(f"{where}.for: {hold!r} is not allowed: allowed are {', '.join(HOLDS)}")
     if override.window and not indicator.window:
         raise UsageError(f"{where}.window: {override.window!r} is not allowed: {indicator.name} has no window")
+    allowed = indicator.stretches or windows
+    if override.window and override.window not in allowed:
+        raise UsageError(f"{where}.window: {override.window!r} is not allowed: {indicator.name} has {', '.join(allowed)}")
     watched = replace(indicator, window=override.window or indicator.window)
     return Watch(watched, _levels(where, threshold, override), hold)
 

@@ -69,7 +69,7 @@ def test_a_baseline_makes_a_ratio() -> None:
     assert units["active_addresses_trend"] == "ratio"
 
 
-RECOUNT = "tests/processors/test_run.py::test_a_replay_ends_in_the_recount_from_its_first_head_on"
+RECOUNT = "tests/processors/test_run.py::test_a_replay_ends_in_the_recount"
 STATE = "tests/test_state_recount.py::test_power_supply_and_f099_are_reproduced_at_every_tipset"
 WORKED = "tests/processors/test_worked.py::test_"
 ARTICLE: dict[str, tuple[list[str], list[str]]] = {
@@ -125,3 +125,11 @@ def test_every_indicator_of_the_article_is_checked_from_outside(indicator: str) 
         path, _, name = place.partition("::")
         tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
         assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}, place
+
+
+def test_figures_that_look_back_by_themselves_say_how_far() -> None:
+    """Who watches one may choose of just these; a count over a window may be watched over every window that is kept."""
+    for row, indicator in watched():
+        looks_back = "window" in row.labels and not row.counted
+        assert bool(indicator.stretches) == looks_back, indicator.name
+        assert not looks_back or indicator.window in indicator.stretches

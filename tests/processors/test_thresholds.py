@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import pytest
@@ -50,10 +50,17 @@ def test_overrides_replace_what_they_name() -> None:
 
 def test_another_window() -> None:
     """An operator who keeps other windows watches one of those."""
-    (watch,) = watches([FLOOR], overrides={"floor": Change(window="1h")})
+    (watch,) = watches([FLOOR], overrides={"floor": Change(window="1h")}, windows=["1h", "2h"])
     assert (watch.indicator.window, watch.threshold) == ("1h", Threshold("below", warn=20, critical=1))
-    (shown,) = watches([BARE], overrides={"bare": Change(window="1h")})
+    (shown,) = watches([BARE], overrides={"bare": Change(window="1h")}, windows=["1h"])
     assert (shown.indicator.window, shown.threshold) == ("1h", None)
+    with pytest.raises(UsageError, match=r"thresholds\.floor\.window: '3h' is not allowed: floor has 1h, 2h"):
+        watches([FLOOR], overrides={"floor": Change(window="3h")}, windows=["1h", "2h"])
+    looks_back = replace(FLOOR, stretches=("7d", "90d"))
+    (watch,) = watches([looks_back], overrides={"floor": Change(window="90d")}, windows=["1h"])
+    assert watch.indicator.window == "90d"
+    with pytest.raises(UsageError, match=r"thresholds\.floor\.window: '1h' is not allowed: floor has 7d, 90d"):
+        watches([looks_back], overrides={"floor": Change(window="1h")}, windows=["1h"])
     still = Indicator(name="still", title="Still", window="", presets={"default": Threshold("below", warn=1)})
     with pytest.raises(UsageError, match=r"thresholds\.still\.window: '1h' is not allowed"):
         watches([still], overrides={"still": Change(window="1h")})
