@@ -20,7 +20,7 @@ from websockets.exceptions import WebSocketException
 
 from processors.classify import Classifier
 from processors.ledger import MISSING, downwards
-from processors.parts import address_of, url_of
+from processors.parts import address_of, redis_at, url_of
 from processors.readings import Snapshot
 from processors.registry import Registry
 from processors.store import Store, networks
@@ -160,7 +160,7 @@ async def audit(settings: Settings, epochs: int, *, repair: bool) -> Audit:
     node = next((one for one in settings.nodes if one.recording is None), None)
     if node is None:
         raise UsageError("audit: --node: a node's websocket URL is needed, a recording tells nothing new")
-    async with Redis.from_url(url) as redis:
+    async with redis_at(url) as redis:
         network = await _chosen(redis, settings.network)
         store = Store(redis, network)
         found = await _compare(settings, store, node, epochs)

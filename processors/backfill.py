@@ -12,7 +12,7 @@ from rich.progress import Progress as Bars
 
 from processors.filling import kept_epochs
 from processors.ledger import missing
-from processors.parts import url_of
+from processors.parts import redis_at, url_of
 from processors.run import run
 from processors.store import Store, networks
 from processors.wanted import SILENT_SECONDS, Progress, Wanted
@@ -82,7 +82,7 @@ async def _beside(following: asyncio.Task[None], settings: Settings, span: Span)
 
 async def _followed(url: str, settings: Settings) -> str | None:
     """The network that somebody follows on this Redis."""
-    async with Redis.from_url(url) as redis:
+    async with redis_at(url) as redis:
         found = [settings.network] if settings.network is not None else await networks(redis)
         said = {name: await Wanted(redis, name).progress() for name in found}
     alive = [name for name, one in said.items() if one is not None and time.time() - one.seen_at < SILENT_SECONDS]
@@ -93,7 +93,7 @@ async def _followed(url: str, settings: Settings) -> str | None:
 
 async def _have_filled(url: str, settings: Settings, span: Span, *, wait: bool) -> None:
     network = await _followed(url, settings)
-    async with Redis.from_url(url) as redis:
+    async with redis_at(url) as redis:
         if network is None or (said := await Wanted(redis, network).progress()) is None:
             raise StoreFault("the follower stopped: start it again")
         first = span.first if span.first is not None else said.tip - (span.epochs or 0) + 1

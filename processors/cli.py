@@ -35,6 +35,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        from processors.exporter import installed_version
+
+        print(f"fvm-pulse {installed_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version and exit.")] = False,
+) -> None:
+    pass
+
+
 OPTIONS: dict[str, Any] = {
     "node": Annotated[
         list[str] | None,
@@ -272,7 +288,7 @@ def doctor(context: typer.Context) -> None:
     from processors.registry import Registry
     from processors.thresholds import watches
 
-    watches(INDICATORS, settings.preset, settings.thresholds)
+    watches(INDICATORS, settings.preset, settings.thresholds, settings.windows)
     Registry.load(settings.registry)
 
     async def check() -> list[Finding]:

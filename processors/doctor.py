@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import msgspec
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus, WebSocketException
@@ -19,6 +18,7 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 from processors.embedded import find_server, holder
 from processors.logs import presentable
 from processors.page import age
+from processors.parts import redis_at
 from streams.errors import UsageError
 from streams.settings import Settings
 from streams.values import Node
@@ -243,7 +243,7 @@ async def check_redis(settings: Settings) -> list[Finding]:
     if settings.redis_url is None:
         return [_embedded(settings)]
     try:
-        async with Redis.from_url(settings.redis_url.get_secret_value(), socket_timeout=ANSWER_SECONDS, socket_connect_timeout=5) as client:
+        async with redis_at(settings.redis_url.get_secret_value(), ANSWER_SECONDS) as client:
             facts = await client.info()
     except (RedisError, OSError) as error:
         return [Finding("redis", "connection", "failed", str(error), "is Redis up, and redis_url right (password, TLS as rediss://)?")]

@@ -107,8 +107,15 @@ def _directory(data_dir: Path) -> Path:
 
 
 def _try_lock(path: Path) -> IO[str] | None:
-    """The open file if the lock is ours now, None if somebody else holds it."""
-    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="ascii")
+    """The open file if the lock is ours now, None if somebody else holds it.
+
+    Raises:
+        UsageError: what is there can not be opened.
+    """
+    try:
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="ascii")
+    except OSError as error:
+        raise UsageError(f"data_dir: {path} can not be opened ({error.strerror}): a file that may be written is needed") from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

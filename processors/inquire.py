@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
-from redis.asyncio import Redis
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from processors.classify import Classifier, Tried, Verdict
 from processors.faults import faults
-from processors.parts import node_addresses, url_of
+from processors.parts import node_addresses, redis_at, url_of
 from processors.registry import Registry
 from processors.store import Store, networks
 from streams.addresses import delegated, parse
@@ -98,7 +97,7 @@ async def inquire(settings: Settings, text: str) -> Inquiry:
 
 async def _with_birth(url: str, settings: Settings, chain_id: int, contract: Contract) -> Contract:
     """The contract with who made and who announced it, as whoever follows the chain on this Redis saw in traces and events."""
-    async with Redis.from_url(url, socket_timeout=ANSWER_SECONDS, socket_connect_timeout=ANSWER_SECONDS) as redis:
+    async with redis_at(url, ANSWER_SECONDS) as redis:
         with faults():
             found = [settings.network] if settings.network is not None else await networks(redis)
         for store in (Store(redis, network) for network in found):

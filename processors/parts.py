@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from urllib.parse import parse_qsl, urlsplit
 
 import structlog
 from redis.asyncio import Redis
@@ -90,11 +91,28 @@ async def connected_redis(settings: Settings) -> AsyncIterator[Redis]:
             url = (await stack.enter_async_context(embedded_redis(settings.data_dir))).url
         else:
             url = settings.redis_url.get_secret_value()
-        redis = Redis.from_url(url, socket_timeout=REDIS_TIMEOUT_SECONDS, socket_connect_timeout=REDIS_TIMEOUT_SECONDS)
+        redis = redis_at(url, REDIS_TIMEOUT_SECONDS)
         stack.push_async_callback(redis.aclose)
         if settings.redis_url is not None:
             await _reached(redis, shown_url(url))
         yield redis
+
+
+def redis_at(url: str, answer_seconds: float | None = None) -> Redis:
+    """A client of the Redis at `url`, not connected yet; it waits for an answer so long, or as long as it takes.
+
+    Raises:
+        UsageError: the URL has an option that can not be used.
+    """
+    try:
+        redis = Redis.from_url(url, socket_timeout=answer_seconds, socket_connect_timeout=answer_seconds)
+        redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+    except (TypeError, ValueError, RedisError) as error:
+        options = ", ".join(sorted(dict(parse_qsl(urlsplit(url).query))))  # not their values, which may be secret
+        raise UsageError(
+            f"redis_url: {shown_url(url)}: {options} can not be used so: allowed are options of redis-py, such as db=1"
+        ) from error
+    return redis
 
 
 def url_of(settings: Settings) -> str | None:

@@ -12,16 +12,16 @@ from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
 
 from aiokafka.conn import create_conn
 from aiokafka.errors import KafkaError, SaslAuthenticationFailed, UnsupportedSaslMechanismError
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode
 
 from streams import values
 from streams.dialects import spoken
 from streams.errors import UsageError
+from streams.values import File
 
 Protocol: TypeAlias = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 Mechanism: TypeAlias = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
-File: TypeAlias = Annotated[Path, AfterValidator(Path.expanduser)]
 
 LET_IN_SECONDS = 5.0
 

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Self, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode
 
 from streams import values
 from streams.errors import UsageError
-from streams.values import Listen
+from streams.values import File, Listen
 
-File = Annotated[Path, AfterValidator(Path.expanduser)]
 _UTF8 = "utf-8"
 
 

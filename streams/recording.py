@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 from msgspec import Raw, Struct
 
+from streams import values
 from streams.chain import Link
 from streams.errors import NodeFault, RecordingError
 from streams.records import Hash
@@ -144,7 +145,10 @@ def load(name: str) -> Recording:
     Raises:
         RecordingError: not to be read, truncated, not a recording, or one without heads.
     """
-    path = Path(str(files("streams") / "recordings" / f"{name}.jsonl.xz")) if name in BUNDLED else Path(name).expanduser()
+    try:
+        path = Path(str(files("streams") / "recordings" / f"{name}.jsonl.xz")) if name in BUNDLED else values.path(Path(name))
+    except ValueError as error:
+        raise RecordingError(f"recording: {error}") from None
     recording = Recording()
     number = 0
     try:

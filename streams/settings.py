@@ -21,8 +21,6 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
-    ValidationInfo,
-    field_validator,
 )
 from pydantic_settings import (
     BaseSettings,
@@ -38,7 +36,7 @@ from streams.brokers import BrokerSettings, with_password
 from streams.errors import UsageError
 from streams.listening import ListenSettings, with_listen_password
 from streams.records import NETWORK
-from streams.values import PREFIX, Node, secrets_in
+from streams.values import PREFIX, File, Node, secrets_in
 
 FILE = "fvm-pulse.toml"
 SECRET = {"redis_url", "kafka_password", "listen_password"}
@@ -55,9 +53,9 @@ def default_data_dir() -> Path:
 
 class Threshold(BaseModel):
     """What an operator overrides of one indicator's thresholds; `for` is how long it must hold, such as `30m`, `window` which
-    of the configured windows is watched.
+    of the windows of its figure is watched.
 
-    Which indicators, levels and times there are is known, and checked, by those who keep the catalogue.
+    Which indicators, levels, times and windows there are is known, and checked, by those who keep the catalogue.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -79,15 +77,15 @@ class Settings(ListenSettings, BrokerSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, validate_default=True)
 
     nodes: Annotated[tuple[Node, ...], NoDecode, BeforeValidator(values.nodes)] = (Node("node1", DEFAULT_NODE),)
-    token_files: Annotated[dict[str, Path], NoDecode, BeforeValidator(values.token_files)] = Field(default_factory=dict)
+    token_files: Annotated[dict[str, File], NoDecode, BeforeValidator(values.token_files)] = Field(default_factory=dict)
     chain_id: int | None = Field(default=None, gt=0)
     network: str | None = Field(default=None, pattern=rf"^{NETWORK}$")
     redis_url: Annotated[SecretStr, AfterValidator(values.redis_url)] | None = None
     windows: Annotated[tuple[str, ...], NoDecode, BeforeValidator(values.windows)] = ("1h", "24h", "7d", "30d")
-    data_dir: Annotated[Path, AfterValidator(Path.expanduser)] = Field(default_factory=default_data_dir)
+    data_dir: File = Field(default_factory=default_data_dir)
     thresholds: dict[str, Threshold] = Field(default_factory=dict)
     preset: Literal["default", "article"] = "default"
-    registry: Path | None = None
+    registry: File | None = None
     traces: Literal["auto", "all", "off"] = "auto"
     look_back_epochs: int = Field(default=2000, ge=0)
     supply_every_epochs: int = Field(default=20, ge=1, le=120)
@@ -104,15 +102,6 @@ class Settings(ListenSettings, BrokerSettings):
     replay_pace: float = Field(default=1.0, gt=0, le=100_000)
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-
-    @field_validator("thresholds")
-    @classmethod
-    def _watched_windows_are_kept(cls, thresholds: dict[str, Threshold], info: ValidationInfo) -> dict[str, Threshold]:
-        kept = info.data.get("windows", ())
-        for name, threshold in thresholds.items():
-            if threshold.window is not None and threshold.window not in kept:
-                raise ValueError(f"{name}.window: {threshold.window!r} is not kept: windows are {', '.join(kept)}")
-        return thresholds
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -131,11 +120,13 @@ def _unknown(key: str, where: str, allowed: Sequence[str]) -> UsageError:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        found = tomllib.loads(values.path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"--config: {path} can not be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not TOML: {error}") from error
+    except ValueError as error:
+        raise UsageError(f"--config: {error}") from error
     for key in found:
         if key not in Settings.model_fields:
             raise _unknown(key, str(path), list(Settings.model_fields))
@@ -156,9 +147,13 @@ def _with_tokens(settings: Settings, environment: Mapping[str, str]) -> Settings
         if name not in variables.values():
             raise UsageError(f"token_files: no node is named {name!r}: nodes are {', '.join(variables.values())}")
         try:
-            tokens[name] = path.expanduser().read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"token_files: {path} can not be read: {error}") from error
+            tokens[name] = path.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise UsageError(f"token_files: {path} can not be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise UsageError(f"token_files: {path} holds no text: a token is one line of it") from error
+        if not tokens[name].isprintable() or not tokens[name]:
+            raise UsageError(f"token_files: {path} holds no token: it is one line of text")
     for variable, value in environment.items():
         if variable.startswith(f"{PREFIX}TOKEN_") and variable != f"{PREFIX}TOKEN_FILES":
             if variable not in variables:

@@ -8,10 +8,11 @@ import base64
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from pathlib import Path
+from typing import Annotated, NamedTuple, TypeAlias
 from urllib.parse import unquote, unquote_plus, urlsplit
 
-from pydantic import SecretStr
+from pydantic import AfterValidator, SecretStr
 
 PREFIX = "FVM_PULSE_"
 EPOCHS_PER = {"e": 1, "m": 2, "h": 120, "d": 2880}
@@ -147,6 +148,19 @@ def windows(value: object) -> tuple[str, ...]:
         if list(given).count(window) > 1:
             raise ValueError(f"the window {window!r} is given twice")
     return tuple(str(window) for window in given)
+
+
+def path(value: Path) -> Path:
+    """A path, its `~` written out."""
+    if "\0" in str(value):
+        raise ValueError(f"{str(value)!r} is no path: it has a NUL in it")
+    try:
+        return value.expanduser()
+    except RuntimeError:
+        raise ValueError(f"{str(value)!r} is no path here: {value.parts[0]} is nobody's home") from None
+
+
+File: TypeAlias = Annotated[Path, AfterValidator(path)]
 
 
 def backfill(value: str) -> str:

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,11 @@ def test_each_command_explains_itself(command: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_version(tmp_path: Path) -> None:
+    """As the installed distribution has it."""
+    assert _run("--version", cwd=tmp_path) == (0, f"fvm-pulse {metadata.version('fvm-pulse')}\n", "")
+
+
 BAD_USAGE = [
     (("run", "--node", "http://127.0.0.1:1234/rpc/v1"), {}, "--node: 'http://127.0.0.1:1234/rpc/v1' is not a websocket URL"),
     (("run", "--windows", "5x"), {}, "--windows: '5x' is not a window: allowed are <n>e"),
@@ -57,6 +63,12 @@ BAD_USAGE = [
     (("run",), {"FVM_PULSE_LISTEN": "h:99999"}, "FVM_PULSE_LISTEN: 'h:99999' is not HOST:PORT"),
     (("doctor", "--redis-url", "http://h"), {}, "--redis-url: 'http://h' is not a Redis URL"),
     (("export",), {}, "redis_url: needed"),
+    (("run", "--data-dir", "~nosuchuser/x"), {}, "--data-dir: '~nosuchuser/x' is no path here: ~nosuchuser is nobody's home"),
+    (("run", "--config", "~nosuchuser/x"), {}, "--config: '~nosuchuser/x' is no path here"),
+    (("replay", "~nosuchuser/x"), {}, "recording: '~nosuchuser/x' is no path here"),
+    (("export", "--redis-url", "redis://h/0?nonsense=planted"), {}, "redis_url: redis://h/0?***: nonsense can not be used so"),
+    (("doctor", "--redis-url", "redis://h?socket_timeout=planted"), {}, "redis_url: redis://h?***: socket_timeout can not be used so"),
+    (("run",), {"FVM_PULSE_TOKEN_FILES": "node1=/dev/null"}, "token_files: /dev/null holds no token: it is one line of text"),
     (("run", "--nope"), {}, "No such option: --nope"),
     (("census",), {}, "No such command 'census'"),
     (("replay",), {}, "Missing argument 'FILE'"),

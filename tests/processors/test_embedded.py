@@ -85,6 +85,14 @@ async def test_nothing_listens_on_the_network(tmp_path: Path) -> None:
         assert (await client.config_get("maxmemory-policy"))["maxmemory-policy"] == "noeviction"
 
 
+async def test_a_lock_that_is_no_file(tmp_path: Path) -> None:
+    """It is told with its path, before anything is started."""
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(UsageError, match=f"data_dir: {tmp_path}/lock can not be opened"):
+        async with embedded_redis(tmp_path):
+            pass
+
+
 async def test_second_run_is_refused(tmp_path: Path) -> None:
     """One run per directory: the second is told which directory and which process."""
     async with embedded_redis(tmp_path):
