@@ -151,9 +151,9 @@ def _with_tokens(settings: Settings, environment: Mapping[str, str]) -> Settings
         except OSError as error:
             raise UsageError(f"token_files: {path} can not be read: {error.strerror}") from error
         except UnicodeDecodeError as error:
-            raise UsageError(f"token_files: {path} holds no text: a token is one line of it") from error
-        if not tokens[name].isprintable() or not tokens[name]:
-            raise UsageError(f"token_files: {path} holds no token: it is one line of text")
+            raise UsageError(f"token_files: {path} holds no token: it is one line of text, or nothing where none is needed") from error
+        if not tokens[name].isprintable():
+            raise UsageError(f"token_files: {path} holds no token: it is one line of text, or nothing where none is needed")
     for variable, value in environment.items():
         if variable.startswith(f"{PREFIX}TOKEN_") and variable != f"{PREFIX}TOKEN_FILES":
             if variable not in variables:

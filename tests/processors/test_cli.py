@@ -68,7 +68,6 @@ BAD_USAGE = [
     (("replay", "~nosuchuser/x"), {}, "recording: '~nosuchuser/x' is no path here"),
     (("export", "--redis-url", "redis://h/0?nonsense=planted"), {}, "redis_url: redis://h/0?***: nonsense can not be used so"),
     (("doctor", "--redis-url", "redis://h?socket_timeout=planted"), {}, "redis_url: redis://h?***: socket_timeout can not be used so"),
-    (("run",), {"FVM_PULSE_TOKEN_FILES": "node1=/dev/null"}, "token_files: /dev/null holds no token: it is one line of text"),
     (("run", "--nope"), {}, "No such option: --nope"),
     (("census",), {}, "No such command 'census'"),
     (("replay",), {}, "Missing argument 'FILE'"),

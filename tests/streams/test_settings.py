@@ -116,6 +116,21 @@ def test_secrets_do_not_show() -> None:
     assert set(settings.secrets) == {"planted", "planted0planted0planted0", *headers}
 
 
+@pytest.mark.parametrize("held", [b"\xff\xfe", b"one\ntwo", b"one\x00"])
+def test_a_token_file_holds_a_token(tmp_path: Path, held: bytes) -> None:
+    """Anything else is refused, and not shown; an empty file is for a node that needs none."""
+    path = tmp_path / "token"
+    path.write_bytes(b" planted \n")
+    token = load({"token_files": f"node1={path}"}).nodes[0].token
+    assert token is not None
+    assert token.get_secret_value() == "planted"
+    path.write_bytes(b"\n")
+    assert load({"token_files": f"node1={path}"}).nodes[0].token is None
+    path.write_bytes(held)
+    with pytest.raises(UsageError, match=f"^token_files: {path} holds no token: it is one line of text, or nothing where none is needed$"):
+        load({"token_files": f"node1={path}"})
+
+
 def test_thresholds() -> None:
     """Thresholds may be set per indicator, in part."""
     _file('[thresholds.gas_share]\nwarn = 0.3\nfor = "30m"\nbound = "below"')
