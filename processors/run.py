@@ -162,16 +162,20 @@ async def _end_of(recordings: Sequence[ReplayNode], follower: Follower, sink: Lo
     for node in recordings:
         await node.finished.wait()
     ends = {node.recording.heads[-1].native or node.recording.heads[-1].tip for node in recordings}
-    if not await _still(sink, lambda: follower.caught_up and follower.sampled and follower.head is not None and follower.head.hash in ends):
+
+    def over() -> bool:
+        return follower.caught_up and follower.sampled and follower.head is not None and follower.head.hash in ends
+
+    if not await _comes_about(sink, over):
         at = f"at height {follower.head.height}" if follower.head is not None else "not known"
         raise RecordingError(f"the recording lacks answers that its end needs: its head is {at}, and no more can be processed")
     looking = asyncio.create_task(filler.exhausted())
-    await _still(sink, looking.done)
+    await _comes_about(sink, looking.done)
     looking.cancel()
     await sink.agents.drained()
 
 
-async def _still(sink: LocalSink, done: Callable[[], bool]) -> bool:
+async def _comes_about(sink: LocalSink, done: Callable[[], bool]) -> bool:
     """Wait until it is done; False where before that nothing was published for too long."""
     taken, deadline = sink.taken, time.monotonic() + ENDING_SECONDS
     while not done():
