@@ -64,6 +64,7 @@ class Answers:
         self._siblings: dict[Hash, list[Link]] = {}
         for link in recording.links.values():
             self._siblings.setdefault(link.parent_hash, []).append(link)
+        self._parents = {block: link.parent_hash for link in recording.links.values() for block in link.key}
         self._at_any_block = dict(_without_block(recording))
         self._of_the_chain: dict[str, Derived] = {
             "eth_blockNumber": lambda _, now: hex(self._tip(now).height),
@@ -118,6 +119,8 @@ class Answers:
             given = self._at_any_block.get(question(method, params[: _BLOCK_PARAMETER[method]]))
         if given is None and method.startswith("Filecoin.State") and params:
             given = self._beside(method, [*params[:-1], params[-1] or self._native_head(now).key])
+        if given is None and method.startswith("Filecoin.ChainGetParent"):
+            given = self._of_parent(method, params)
         if given is None:
             return None
         return self._of_this_chain(given, params, now) if len(given) > 1 else given[0]
@@ -137,6 +140,13 @@ class Answers:
         link = self._recording.links.get(tipset_hash(msgspec.convert(params[-1], list[Cid])))
         siblings = self._siblings.get(link.parent_hash, ()) if link is not None else ()
         asked = (self._recording.answers.get(question(method, [*params[:-1], one.key])) for one in siblings)
+        return next((given for given in asked if given is not None), None)
+
+    def _of_parent(self, method: str, params: list[Any]) -> list[Recorded] | None:
+        """What any other block with the same parents was asked about them."""
+        parent = self._parents.get(msgspec.convert(params[0], Cid))
+        blocks = (block for link in self._siblings.get(parent or "", ()) for block in link.key)
+        asked = (self._recording.answers.get(question(method, [block])) for block in blocks)
         return next((given for given in asked if given is not None), None)
 
     def _about(self, method: str, link: Link, now: float, *rest: Any) -> Raw | None:

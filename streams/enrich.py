@@ -4,7 +4,7 @@ The fetches are generators (`streams.tasks`); what they learn for good is kept i
 built by `build` in the order of the chain, since a factory's child is known only from its announcement on.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -19,7 +19,7 @@ from streams.records import Address, Child, Contract, Hash, Log, LogsRecord, Mes
 from streams.rpc import Answer, Call, RpcError
 from streams.tasks import Fetch, gather
 from streams.traces import Inside, Tracing, fetch_traces, inside
-from streams.wire import EAM, MOST_TIPSET_GAS, Actor, EthBlock, NativeEvent, NativeReceipt, Receipt, Tipset, read
+from streams.wire import EAM, MOST_TIPSET_GAS, Actor, Cid, EthBlock, NativeEvent, NativeReceipt, Receipt, Tipset, read
 
 _EVM_EVENT_KEYS = frozenset(("t1", "t2", "t3", "t4", "d"))
 
@@ -90,7 +90,7 @@ _Natives: TypeAlias = list[NativeReceipt] | RpcError | None
 
 def _body(link: Link, child: Link | None, memory: Memory) -> Fetch[tuple[EthBlock, list[Receipt], _Natives, int | None]]:
     eth = (_by_hash(link.hash), Call("eth_getBlockReceipts", (link.hash,)))
-    native = (Call("Filecoin.ChainGetParentReceipts", (child.key[0],)),) if child is not None else ()
+    native = (_native_receipts(child.key[0]),) if child is not None else ()
     balances = _unknown_balances(link, child, memory)
     answers = yield (*eth, *native, *(Call("Filecoin.StateGetActor", ("f099", one.key)) for one in balances))
     block = read(answers[0].required(), EthBlock, "eth_getBlockByHash")
@@ -98,14 +98,19 @@ def _body(link: Link, child: Link | None, memory: Memory) -> Fetch[tuple[EthBloc
     _check_sense(link, block, receipts)
     if child is None:
         return block, receipts, None, None
-    natives = _natives(answers[2])
+    natives = yield from _natives(answers[2], child.key[1:])
     for one, answer in zip(balances, answers[3:], strict=True):
         if answer.result is not None:
             memory.learn_burnt(one.parent_hash, one.height, int(read(answer.result, Actor, "StateGetActor").balance))
     return block, receipts, natives, _rise(link, child, memory)
 
 
-def _natives(answer: Answer) -> _Natives:
+def _natives(answer: Answer, others: Sequence[Cid]) -> Fetch[_Natives]:
+    """What the answer about the first block of the child tells; where the node does not know that one, any of the `others` does as well."""
+    for block in others:
+        if answer.result is not None or (answer.error is not None and (answer.error.passing or answer.error.unserved)):
+            break
+        (answer,) = yield (_native_receipts(block),)
     if answer.result is not None:
         return read(answer.result, list[NativeReceipt], "ChainGetParentReceipts")
     error = answer.error or _NOTHING
@@ -260,6 +265,11 @@ def _logs(assembled: Assembled) -> Iterable[Log]:
 
 def _evidence(addresses: Iterable[Address], memory: Memory) -> tuple[Contract, ...]:
     return tuple(memory.contracts[one] for one in sorted(addresses) if one in memory.contracts)
+
+
+def _native_receipts(block: Cid) -> Call:
+    """Those of the messages in the tipset below this block."""
+    return Call("Filecoin.ChainGetParentReceipts", (block,))
 
 
 def _by_hash(block: Hash) -> Call:

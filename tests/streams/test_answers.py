@@ -93,6 +93,14 @@ def test_receipts_by_number_are_those_of_the_tipset(tmp_path: Path) -> None:
     assert [ask(answers, "eth_getBlockReceipts", tip.hash) for tip in (FIRST, SECOND, RIGHT)] == [[], of[SECOND], of[RIGHT]]
 
 
+def test_what_lies_below_a_block_any_block_on_top_tells(tmp_path: Path) -> None:
+    """A recorder asks by one of them; another fork's will do, too, and one with another parent will not."""
+    answers = node(tmp_path, asked(5, "Filecoin.ChainGetParentReceipts", LEFT.key, result=[{"ExitCode": 0, "GasUsed": 7}]))
+    for tip in (LEFT, RIGHT):
+        assert ask(answers, "Filecoin.ChainGetParentReceipts", *tip.key) == [{"ExitCode": 0, "GasUsed": 7}]
+    assert refusal(answers, "Filecoin.ChainGetParentReceipts", *TOP.key)[0] == -32000
+
+
 def test_what_was_told_late_is_told_late(tmp_path: Path) -> None:
     """Receipts and logs that were asked for twice: the answer of that time; before both, the first."""
     whole = [{"transactionHash": "0x" + "77" * 32, "blockHash": RIGHT.hash, "logs": [log(RIGHT)]}]

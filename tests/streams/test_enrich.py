@@ -1,6 +1,7 @@
 """Enrichment: what is asked about a tipset, what is not believed, and the records that come of it."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -227,6 +228,23 @@ def test_events_that_the_receipt_does_not_show(events: Any, logs: list[Any], rec
     assert (one.complaint is not None) == complains
     reason = "nothing tells" if events is None else "the chain holds its events, the receipt does not"
     assert not complains or reason in str(one.complaint)
+
+
+@pytest.mark.parametrize(
+    "code, message, asked, complains",
+    [(-32000, "block not found", 2, False), (-32601, "method not found", 1, False), (429, "too many requests", 1, True)],
+)
+def test_any_block_of_the_child_tells(code: int, message: str, asked: int, complains: bool) -> None:
+    """The next one is asked where a node does not know the first, not where it is busy or tells of none."""
+    child, node, calls = link(CHILD_TIP), lotus(), list[Call]()
+    child = replace(child, key=(Cid(ROOT["/"]), *child.key))
+
+    def answer(call: Call) -> Any:
+        return refused(call, code, message) if call.method.endswith("ParentReceipts") and call.params == (child.key[0],) else node(call)
+
+    one = ask(assemble(link(TIP), child, Memory(), native=True), answer, calls)
+    assert [call.method for call in calls].count("Filecoin.ChainGetParentReceipts") == asked
+    assert (one.complaint is not None) == complains
 
 
 @pytest.mark.parametrize("method", ["Filecoin.ChainGetParentReceipts", "Filecoin.ChainGetEvents"])
